@@ -1,0 +1,60 @@
+"""What sudo is told to run a command with: `command_info` (sudo_plugin(5)).
+
+The keys below are all written every time. sudo runs a command as uid 0 where `runas_uid` is missing, and takes the
+caller's umask where `umask` is.
+"""
+
+from __future__ import annotations
+
+from jitsudo.elevation.runas import Target
+from jitsudo.errors import InvalidValue
+from jitsudo.types import MAX_DURATION_SECONDS
+
+UMASK = "022"
+CLOSEFROM = "3"
+
+
+def build_command_info(target: Target, path: str, cwd: str | None, *, timeout: int | None = None) -> tuple[str, ...]:
+    """The items, each `key=value`. `cwd` None: the caller's; `timeout` in whole seconds, None: no limit.
+
+    Raises InvalidValue where a path is not absolute or cannot be passed on, or the time-out is not one.
+    """
+    items = [
+        f"command={_path(path)}",
+        f"umask={UMASK}",
+        f"closefrom={CLOSEFROM}",
+        # Input injected into the caller's terminal (TIOCSTI) has to stay in the command's own (CVE-2005-4890).
+        "use_pty=true",
+        f"runas_uid={int(target.account.uid)}",
+        f"runas_euid={int(target.account.uid)}",
+        f"runas_gid={int(target.gid)}",
+        f"runas_egid={int(target.gid)}",
+        f"runas_groups={_groups(target)}",
+        f"runas_user={target.account.name}",
+    ]
+    if target.group_name is not None:
+        items.append(f"runas_group={target.group_name}")
+    if cwd is not None:
+        items.append(f"cwd={_path(cwd)}")
+    if timeout is not None:
+        items.append(f"timeout={_seconds(timeout)}")
+    return tuple(items)
+
+
+def _groups(target: Target) -> str:
+    # The effective group comes first, as sudoers writes it: setgroups(2) and setgid(2) then agree on every system.
+    others = sorted({int(gid) for gid in target.account.groups} - {int(target.gid)})
+    return ",".join(str(gid) for gid in (int(target.gid), *others))
+
+
+def _path(path: str) -> str:
+    if not path.startswith("/") or "\0" in path:
+        raise InvalidValue(f"not an absolute path: {path!r}")
+    return path
+
+
+def _seconds(timeout: int) -> int:
+    # 0 would mean "no limit" to sudo.
+    if not 0 < timeout <= MAX_DURATION_SECONDS:
+        raise InvalidValue(f"not a time-out in seconds: {timeout!r}")
+    return timeout

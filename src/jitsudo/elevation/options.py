@@ -1,0 +1,262 @@
+"""From sudo's `user_info` and `settings` (sudo_plugin(5)) to typed values, and which options are supported so far.
+
+Both lists come from a front end that passes on what sudo told it. Keys that are not named here are ignored, as sudo adds
+some with each version; keys that are named must appear at most once and be well formed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from jitsudo.errors import Denied, InvalidValue
+from jitsudo.types import Gid, Uid, UserName
+
+Mode = Literal["command", "shell", "login-shell", "edit"]
+T = TypeVar("T")
+
+MAX_PID = 4_194_304  # PID_MAX_LIMIT of 64-bit Linux, proc(5)
+MAX_NUMBER = 2_147_483_647
+
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
+_UMASK = re.compile(r"0?[0-7]{1,4}")
+
+
+class OptionRefused(Denied):
+    """An option of sudo that is not supported, or not in this way."""
+
+    code = "option-refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who ran sudo, and from where, as sudo saw it: to be cross-checked with the kernel, never believed alone.
+
+    `tcpgid`, `tty` and `cwd` are None where there is no terminal, or no current directory that has a name.
+    """
+
+    name: UserName
+    uid: Uid
+    gid: Gid
+    pid: int
+    ppid: int
+    pgid: int
+    sid: int
+    tcpgid: int | None
+    tty: str | None
+    cwd: str | None
+    host: str
+    umask: int
+    lines: int
+    cols: int
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked of sudo on its command line.
+
+    `runas_user` and `runas_group` are a name or `#id`, unresolved; `timeout` is as typed (`10m`). `implied_shell`: no
+    command was given at all. `env_add` holds `VAR=value` arguments and what `--preserve-env=LIST` named.
+    `intercept_ptrace`: this sudo can check what the command executes.
+    """
+
+    runas_user: str | None = None
+    runas_group: str | None = None
+    mode: Mode = "command"
+    implied_shell: bool = False
+    noninteractive: bool = False
+    ignore_ticket: bool = False
+    update_ticket: bool = True
+    set_home: bool = False
+    askpass: bool = False
+    prompt: str | None = None
+    chroot: str | None = None
+    cwd: str | None = None
+    closefrom: int | None = None
+    timeout: str | None = None
+    preserve_environment: bool = False
+    preserve_groups: bool = False
+    remote_host: str | None = None
+    selinux_role: str | None = None
+    selinux_type: str | None = None
+    env_add: tuple[str, ...] = ()
+    intercept_ptrace: bool = False
+    progname: str = "sudo"
+
+
+def parse_user_info(items: Sequence[str]) -> Caller:
+    """Read sudo's `user_info`. Raises InvalidValue where a key is missing, doubled or malformed."""
+    info = _read(items, _USER_INFO_KEYS, "user_info")
+    return Caller(
+        name=UserName(_required(info, "user")),
+        uid=Uid.parse(_required(info, "uid")),
+        gid=Gid.parse(_required(info, "gid")),
+        pid=_number(_required(info, "pid"), "pid", 1, MAX_PID),
+        ppid=_number(_required(info, "ppid"), "ppid", 0, MAX_PID),
+        pgid=_number(_required(info, "pgid"), "pgid", 0, MAX_PID),
+        sid=_number(_required(info, "sid"), "sid", 0, MAX_PID),
+        tcpgid=_foreground(info.get("tcpgid")),
+        tty=_path(info.get("tty"), "tty"),
+        cwd=_path(info.get("cwd"), "cwd"),
+        host=_required(info, "host"),
+        umask=_umask(_required(info, "umask")),
+        lines=_number(_required(info, "lines"), "lines", 0, MAX_NUMBER),
+        cols=_number(_required(info, "cols"), "cols", 0, MAX_NUMBER),
+    )
+
+
+def parse_settings(items: Sequence[str], env_add: Sequence[str]) -> Options:
+    """Read sudo's `settings` and `env_add`. Raises InvalidValue where a key is doubled or malformed."""
+    settings = _read(items, _SETTINGS_KEYS, "settings")
+    return Options(
+        runas_user=settings.get("runas_user"),
+        runas_group=settings.get("runas_group"),
+        mode=_mode(settings),
+        implied_shell=_flag(settings, "implied_shell"),
+        noninteractive=_flag(settings, "noninteractive"),
+        ignore_ticket=_flag(settings, "ignore_ticket"),
+        update_ticket=_flag(settings, "update_ticket", default=True),
+        set_home=_flag(settings, "set_home"),
+        askpass=_flag(settings, "askpass"),
+        prompt=settings.get("prompt"),
+        chroot=settings.get("cmnd_chroot"),
+        cwd=settings.get("cmnd_cwd"),
+        closefrom=_optional(settings.get("closefrom"), lambda v: _number(v, "closefrom", 0, MAX_NUMBER)),
+        timeout=settings.get("timeout"),
+        preserve_environment=_flag(settings, "preserve_environment"),
+        preserve_groups=_flag(settings, "preserve_groups"),
+        remote_host=settings.get("remote_host"),
+        selinux_role=settings.get("selinux_role"),
+        selinux_type=settings.get("selinux_type"),
+        env_add=_clean(env_add, "env_add"),
+        intercept_ptrace=_flag(settings, "intercept_ptrace"),
+        progname=settings.get("progname", "sudo"),
+    )
+
+
+def check_supported(options: Options, listing: bool) -> None:
+    """Refuse, before anything is looked up, what is not supported. Raises OptionRefused with a sentence naming the option.
+
+    `listing` is true for `sudo -l`: only there may a host be named.
+    """
+    for given, sentence, hint in _unsupported(options, listing):
+        if given:
+            raise OptionRefused(sentence, hint)
+
+
+def _unsupported(options: Options, listing: bool) -> tuple[tuple[bool, str, str | None], ...]:
+    by_command = "give the command itself: sudo COMMAND"
+    return (
+        # First of all, since a look-up inside a folder of the caller's choosing loads the caller's code (CVE-2025-32463).
+        (options.chroot is not None, "sudo -R (--chroot) is not supported", None),
+        # A rule for another host must never count on this one (CVE-2025-32462).
+        (
+            options.remote_host is not None and not listing,
+            "sudo -h HOST (--host) is for listing only",
+            "leave -h out: a command always runs on this host, by this host's grants",
+        ),
+        (options.implied_shell, "no command was given", by_command),
+        (options.mode == "login-shell", "sudo -i (--login) is not supported yet", by_command),
+        (options.mode == "shell", "sudo -s (--shell) is not supported yet", by_command),
+        (options.mode == "edit", "sudo -e (sudoedit) is not supported yet", None),
+        (options.cwd is not None, "sudo -D (--chdir) is not supported yet", "change there first: cd DIR && sudo COMMAND"),
+        (options.closefrom is not None, "sudo -C (--close-from) is not supported yet", "leave -C out"),
+        (options.timeout is not None, "sudo -T (--command-timeout) is not supported yet", "leave -T out"),
+        (options.preserve_groups, "sudo -P (--preserve-groups) is not supported yet", "leave -P out"),
+        (options.preserve_environment, "sudo -E (--preserve-env) is not supported yet", "leave -E out"),
+        (
+            bool(options.env_add),
+            "sudo VAR=value and --preserve-env=LIST are not supported yet",
+            "a role's `environment` says what is kept and set",
+        ),
+        (options.selinux_role is not None, "sudo -r (--role) is not supported", "leave -r out"),
+        (options.selinux_type is not None, "sudo -t (--type) is not supported", "leave -t out"),
+    )
+
+
+_USER_INFO_KEYS = frozenset(
+    {"user", "uid", "gid", "pid", "ppid", "pgid", "sid", "tcpgid", "tty", "cwd", "host", "umask", "lines", "cols"}
+)
+_SETTINGS_KEYS = frozenset(
+    {
+        "runas_user", "runas_group", "run_shell", "login_shell", "implied_shell", "sudoedit", "noninteractive",
+        "ignore_ticket", "update_ticket", "set_home", "askpass", "prompt", "cmnd_chroot", "cmnd_cwd", "closefrom",
+        "timeout", "preserve_environment", "preserve_groups", "remote_host", "selinux_role", "selinux_type",
+        "intercept_ptrace", "progname",
+    }
+)  # fmt: skip
+
+
+def _clean(items: Sequence[str], what: str) -> tuple[str, ...]:
+    for item in items:
+        if not isinstance(item, str) or "\0" in item:
+            raise InvalidValue(f"{what} holds something that is not text")
+    return tuple(items)
+
+
+def _read(items: Sequence[str], known: frozenset[str], what: str) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for item in _clean(items, what):
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise InvalidValue(f"{what} holds an item that is not key=value: {item!r}")
+        if key in found:
+            raise InvalidValue(f"{what} holds {key!r} twice")
+        if key in known:
+            found[key] = value
+    return found
+
+
+def _required(info: Mapping[str, str], key: str) -> str:
+    value = info.get(key)
+    if not value:
+        raise InvalidValue(f"user_info lacks {key!r}")
+    return value
+
+
+def _optional(value: str | None, read: Callable[[str], T]) -> T | None:
+    return None if value is None else read(value)
+
+
+def _number(text: str, what: str, low: int, high: int) -> int:
+    if not _NUMBER.fullmatch(text) or not low <= int(text) <= high:
+        raise InvalidValue(f"not a value for {what}: {text!r}")
+    return int(text)
+
+
+def _foreground(text: str | None) -> int | None:
+    # -1 means no terminal; 0 is a foreground process group of another pid namespace (tcgetpgrp(3)).
+    return None if text in (None, "-1", "0") else _number(text, "tcpgid", 1, MAX_PID)
+
+
+def _path(text: str | None, what: str) -> str | None:
+    if not text:
+        return None
+    if not text.startswith("/"):
+        raise InvalidValue(f"{what} is not an absolute path: {text!r}")
+    return text
+
+
+def _umask(text: str) -> int:
+    if not _UMASK.fullmatch(text) or int(text, 8) > 0o777:
+        raise InvalidValue(f"not a value for umask: {text!r}")
+    return int(text, 8)
+
+
+def _flag(settings: Mapping[str, str], key: str, *, default: bool = False) -> bool:
+    value = settings.get(key)
+    if value is None:
+        return default
+    if value not in ("true", "false"):
+        raise InvalidValue(f"setting {key!r} is neither true nor false: {value!r}")
+    return value == "true"
+
+
+def _mode(settings: Mapping[str, str]) -> Mode:
+    if _flag(settings, "sudoedit"):
+        return "edit"
+    if _flag(settings, "login_shell"):
+        return "login-shell"
+    return "shell" if _flag(settings, "run_shell") else "command"
