@@ -1,0 +1,42 @@
+"""Lab hosts for the end-to-end tests: one a suite, booted once a session, gone afterwards.
+
+JITSUDO_TEST_SUITES names the Debian releases, e.g. "bookworm trixie"; unset or empty, these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from lab import Lab
+
+SUITES = os.environ.get("JITSUDO_TEST_SUITES", "").split()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for fixture in ("host", "bare_host"):
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, SUITES or [None], indirect=True, scope="session")
+
+
+def boot(request: pytest.FixtureRequest, *, bare: bool) -> Iterator[Lab]:
+    if request.param is None:
+        pytest.skip("JITSUDO_TEST_SUITES names no Debian release")
+    lab = Lab.up(f"t{os.getpid()}-{request.param}{'-bare' if bare else ''}", request.param, bare=bare)
+    try:
+        yield lab
+    finally:
+        lab.down()
+
+
+@pytest.fixture(scope="session")
+def host(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A host with the product installed and enabled."""
+    yield from boot(request, bare=False)
+
+
+@pytest.fixture(scope="session")
+def bare_host(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A host without the product: the distribution as it is, with the people in it."""
+    yield from boot(request, bare=True)
