@@ -147,3 +147,13 @@ class Internal(JitsudoError):
     def __init__(self, reference: str) -> None:
         super().__init__(f"internal error, reference {reference}", f"journalctl -u jitsudod --grep {reference}")
         self.reference = reference
+
+
+def from_code(code: str, sentence: str, hint: str | None, issues: tuple[str, ...] = ()) -> JitsudoError:
+    """The error that a reply carries, made anew on the client's side; an unknown code is a plain failure."""
+    if code == PolicyInvalid.code:
+        return PolicyInvalid(sentence, hint, issues)
+    for kind in (InvalidValue, NotFound, Ambiguous, Denied, AuthenticationFailed, WrongState, TooMany, TimedOut, Unreachable):
+        if kind.code == code:
+            return kind(sentence, hint)
+    return Failed(sentence, hint)

@@ -1,0 +1,1 @@
+"""The wire protocol, sans-I/O: framing, strict JSON, text, and the Varlink interface files."""

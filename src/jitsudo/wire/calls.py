@@ -1,0 +1,154 @@
+"""Varlink calls and replies, and the typed parameters of the decide interface (io.jitsudo.Decide.varlink)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+
+from jitsudo.errors import InvalidValue, JitsudoError, ProtocolViolation
+from jitsudo.wire.fields import Fields
+from jitsudo.wire.framing import Json
+
+DECIDE = "io.jitsudo.Decide"
+CONTROL = "io.jitsudo.Control"
+SERVICE = "org.varlink.service"
+MAX_DESCRIPTORS = 4
+DESCRIPTOR_NAMES = frozenset({"root", "cwd", "command", "terminal"})
+
+
+def interface_text(interface: str) -> str:
+    """The interface file, as GetInterfaceDescription answers it."""
+    return resources.files("jitsudo.wire").joinpath(f"{interface}.varlink").read_text("utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One method call: `method` is fully qualified; `more` allows replies that say there is more to come."""
+
+    method: str
+    parameters: Json
+    more: bool = False
+
+    @classmethod
+    def parse(cls, message: Json) -> Call:
+        """Raises ProtocolViolation: what is no call cannot be answered either."""
+        method, parameters, more = message.get("method"), message.get("parameters", {}), message.get("more", False)
+        if message.keys() - {"method", "parameters", "more"}:
+            raise ProtocolViolation("a call with unknown members")
+        if not isinstance(method, str) or not isinstance(parameters, dict) or not isinstance(more, bool):
+            raise ProtocolViolation("a call with members of the wrong type")
+        return cls(method, parameters, more)
+
+    def message(self) -> Json:
+        return {"method": self.method, "parameters": self.parameters, "more": self.more}
+
+
+def reply(parameters: Json) -> Json:
+    return {"parameters": parameters}
+
+
+def pending(text: str) -> Json:
+    """Sent each second while a person, a look-up or the daemon's own start is awaited."""
+    return {"parameters": {"pending": text}, "continues": True}
+
+
+def error_reply(interface: str, error: JitsudoError) -> Json:
+    parameters: Json = {"code": error.code, "message": error.sentence, "hint": error.hint}
+    issues = getattr(error, "issues", ())
+    if issues:
+        parameters["issues"] = list(issues)
+    return {"error": f"{interface}.Refused", "parameters": parameters}
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What sudo told the front end, as it was told: lists of `key=value` (sudo_plugin(5))."""
+
+    front_end: str
+    user_info: tuple[str, ...]
+    settings: tuple[str, ...]
+    user_env: tuple[str, ...]
+
+    @classmethod
+    def read(cls, fields: Fields) -> Invocation:
+        return cls(
+            front_end=fields.text("front_end"),
+            user_info=fields.texts("user_info"),
+            settings=fields.texts("settings"),
+            user_env=fields.texts("user_env"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """May this command run?"""
+
+    invocation: Invocation
+    argv: tuple[str, ...]
+    env_add: tuple[str, ...]
+    command: str | None
+    descriptors: tuple[str, ...]
+    sub_command: bool
+
+    @classmethod
+    def parse(cls, parameters: Json) -> Check:
+        fields = Fields(parameters, "Check")
+        check = cls(
+            invocation=fields.nested("invocation", Invocation.read),
+            argv=fields.texts("argv"),
+            env_add=fields.texts("env_add"),
+            command=fields.optional_text("command"),
+            descriptors=fields.texts("descriptors"),
+            sub_command=fields.boolean("sub_command"),
+        )
+        fields.done()
+        names = check.descriptors
+        if len(set(names)) != len(names) or not DESCRIPTOR_NAMES.issuperset(names):
+            raise InvalidValue("Check: descriptors: unknown or repeated name")
+        return check
+
+
+@dataclass(frozen=True, slots=True)
+class ListCommands:
+    """sudo -l"""
+
+    invocation: Invocation
+    argv: tuple[str, ...]
+    command: str | None
+    verbose: bool
+    user: str | None
+
+    @classmethod
+    def parse(cls, parameters: Json) -> ListCommands:
+        fields = Fields(parameters, "List")
+        call = cls(
+            invocation=fields.nested("invocation", Invocation.read),
+            argv=fields.texts("argv"),
+            command=fields.optional_text("command"),
+            verbose=fields.boolean("verbose"),
+            user=fields.optional_text("user"),
+        )
+        fields.done()
+        return call
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCall:
+    """Started and Close: a session, proven by its token."""
+
+    session: str
+    token: str
+    wait_status: int | None
+    errno: int | None
+
+    @classmethod
+    def parse(cls, parameters: Json, *, closing: bool) -> SessionCall:
+        fields = Fields(parameters, "Close" if closing else "Started")
+        call = cls(
+            session=fields.text("session"),
+            token=fields.text("token"),
+            wait_status=fields.integer("wait_status") if closing else None,
+            errno=fields.integer("errno") if closing else None,
+        )
+        fields.done()
+        return call
