@@ -13,6 +13,7 @@ PURE = {"policy", "grants", "elevation"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "types": set(),
+    "strictjson": set(),
     "policy": set(),
     "grants": set(),
     "elevation": set(),
@@ -24,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "daemon": {"policy", "grants", "elevation", "crypto", "host", "wire"},
     "cli": {"client", "offline"},
 }
-EVERYBODY = {"errors", "types"}
+EVERYBODY = {"errors", "types", "strictjson"}
 # What a pure package may take from the standard library: nothing that knows a clock, a file, a socket or a log.
 IMPURE = {"asyncio", "io", "logging", "os", "pathlib", "random", "secrets", "signal", "socket", "subprocess", "time"}
 ONLY_IN = {"cryptography": {"crypto"}, "yaml": {"host"}}

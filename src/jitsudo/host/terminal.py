@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import stat
 import termios
 from pathlib import Path
@@ -35,15 +36,15 @@ class Terminal:
 
 
 def _write(descriptor: int, text: str) -> None:
-    """One line, never blocking: a terminal stopped with ^S must not stop us. Raises nothing."""
+    """One line, never blocking: a terminal stopped with ^S must not stop us. Raises nothing.
+
+    O_NONBLOCK would change the caller's descriptor too, and a descriptor of /dev/tty cannot be opened anew from here; a
+    stopped terminal reports that it has no room.
+    """
     shown = "".join(c if is_plain_text(c) else "?" for c in text)
     with contextlib.suppress(OSError):
-        # A description of our own: O_NONBLOCK set on the caller's would change the caller's, too.
-        again = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            os.write(again, f"\r\n{shown}\r\n".encode())
-        finally:
-            os.close(again)
+        if select.select([], [descriptor], [], 0)[1]:
+            os.write(descriptor, f"\r\n{shown}\r\n".encode())
 
 
 def notify(uid: Uid, text: str, folder: Path = Path("/dev/pts")) -> int:
