@@ -1,0 +1,301 @@
+"""The events: one method each, one fixed MESSAGE_ID each (docs/events.md, systemd/jitsudo.catalog).
+
+A method makes the ledger entry of its event; `fields` turns an entry into what journald gets (systemd.journal-fields(7)).
+Values from people and command lines are redacted here, before anything is stored, and escaped for the journal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from jitsudo.host.ledger import Entry, Row
+from jitsudo.host.redaction import Redactor
+from jitsudo.types import Person, is_plain_text
+
+ERROR, WARNING, NOTICE, INFO = 3, 4, 5, 6  # syslog(3)
+AUTHPRIV: Final = 10
+MAX_MESSAGE_CHARS: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is fixed for a type of event; `sentence` is filled from the entry's body."""
+
+    message_id: str
+    priority: int
+    sentence: str
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "request.created": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70101", NOTICE, "{user} asks for role {role}: {reason}"),
+    "request.denied": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70102", NOTICE, "{by} denied request {request}: {reason}"),
+    "request.cancelled": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70103", INFO, "{by} cancelled request {request}"),
+    "request.timed_out": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70104", INFO, "request {request} was not approved in time"),
+    "approval.given": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70201", NOTICE, "{user} approved request {request}"),
+    "approval.refused": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70202", WARNING, "{user} may not approve {request}: {reason}"),
+    "grant.issued": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70301", NOTICE, "grant {grant}: role {role} for {user}"),
+    "grant.returned": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70302", NOTICE, "{by} gave back grant {grant}"),
+    "grant.revoked": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70303", WARNING, "{by} revoked grant {grant}: {reason}"),
+    "grant.expired": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70304", INFO, "grant {grant} expired"),
+    "grant.used": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70305", INFO, "grant {grant} was used once more"),
+    "grant.used_up": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70306", INFO, "grant {grant} has no uses left"),
+    "command.allowed": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70401", NOTICE, "{user} runs {command} as {runas_user}"),
+    "command.denied": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70402", WARNING, "{user} may not run {command}: {reason}"),
+    "guardrail.fired": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70403", WARNING, "guardrail {guardrail} refused {user} {command}"),
+    "session.started": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70501", INFO, "session {session} of {user} started"),
+    "session.ended": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70502", INFO, "session {session} ended: {outcome}"),
+    "session.killed": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70503", WARNING, "session {session} was ended: {reason}"),
+    "session.escaped": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70504", ERROR, "processes of session {session} outlived it: {reason}"),
+    "authentication.succeeded": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70601", INFO, "{user} authenticated to approve {request}"),
+    "authentication.failed": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70602", WARNING, "{user} failed to authenticate: {reason}"),
+    "policy.loaded": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70701", NOTICE, "policy {policy_sha256} is in force"),
+    "policy.refused": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70702", ERROR, "policy refused: {reason}"),
+    "policy.changed": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70703", NOTICE, "{user} put policy {policy_sha256} in force"),
+    "document.refused": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70801", ERROR, "grant {grant} was refused: {reason}"),
+    "daemon.started": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70901", NOTICE, "jitsudod {version} started"),
+    "daemon.stopped": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70902", NOTICE, "jitsudod stopped"),
+    "daemon.degraded": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70903", ERROR, "degraded: {reason}"),
+    "ledger.quarantined": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70904", ERROR, "the ledger was damaged and put aside: {reason}"),
+    "clock.accepted": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70905", WARNING, "{user} accepted the clock as it is"),
+    "heartbeat": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70906", INFO, "jitsudod is well"),
+}
+
+# From the names in a body to JITSUDO_ fields; what is not named here (documents, proofs) stays in the ledger.
+FIELDS: Final[Mapping[str, str]] = {
+    "decision": "DECISION",
+    "code": "CODE",
+    "role": "ROLE",
+    "rule": "RULE",
+    "guardrail": "GUARDRAIL",
+    "grant": "GRANT_ID",
+    "request": "REQUEST_ID",
+    "session": "SESSION_ID",
+    "user": "USER",
+    "uid": "UID",
+    "login_uid": "LOGIN_UID",
+    "by": "BY",
+    "runas_user": "RUNAS_USER",
+    "command": "COMMAND",
+    "argv": "ARGV_JSON",
+    "cwd": "CWD",
+    "tty": "TTY",
+    "reason": "REASON",
+    "ticket": "TICKET",
+    "approvers": "APPROVERS",
+    "policy_sha256": "POLICY_SHA256",
+    "policy_before": "POLICY_BEFORE_SHA256",
+    "exit_status": "EXIT_STATUS",
+    "outcome": "OUTCOME",
+    "not_before": "NOT_BEFORE",
+    "not_after": "NOT_AFTER",
+    "version": "VERSION",
+    "pids": "PIDS",
+}
+
+
+def escape(text: str) -> str:
+    """One line without control characters, text-direction marks or invalid bytes, whatever the value contains."""
+    return "".join(c if is_plain_text(c) else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def fields(row: Row) -> list[tuple[str, str]]:
+    """The journal fields of an event on record."""
+    kind, body = KINDS[row.type], row.content()
+    shown = {name: _show(value) for name, value in body.items() if name in FIELDS and value is not None}
+    message = kind.sentence.format_map(_Lenient(shown))[:MAX_MESSAGE_CHARS]
+    return [
+        ("MESSAGE", message),
+        ("PRIORITY", str(kind.priority)),
+        ("SYSLOG_FACILITY", str(AUTHPRIV)),
+        ("SYSLOG_IDENTIFIER", "jitsudo"),
+        ("MESSAGE_ID", kind.message_id),
+        ("JITSUDO_EVENT", row.type),
+        ("JITSUDO_SEQ", str(row.seq)),
+        ("JITSUDO_TIME", str(row.time)),
+        ("JITSUDO_PREV_HASH", row.prev),
+        ("JITSUDO_HASH", row.hash),
+        ("JITSUDO_BOOT_ID", row.boot),
+        *((f"JITSUDO_{FIELDS[name]}", value) for name, value in shown.items()),
+    ]
+
+
+class _Lenient(dict[str, str]):
+    """A sentence never fails for want of a field."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def _show(value: object) -> str:
+    return escape(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _person(person: Person) -> dict[str, object]:
+    return {"user": person.name, "uid": person.uid, "login_uid": person.login_uid}
+
+
+@dataclass(frozen=True, slots=True)
+class CommandFacts:
+    """What is said of a command wherever one is recorded."""
+
+    person: Person
+    runas_user: str
+    argv: Sequence[str]
+    path: str | None
+    cwd: str
+    tty: str | None
+
+
+class Journal:
+    """Makes the entries. Each method is one event; its arguments are what the event must say."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+
+    def _command(self, facts: CommandFacts) -> dict[str, object]:
+        argv = self._redactor.argv(facts.argv)
+        return {
+            **_person(facts.person),
+            "runas_user": facts.runas_user,
+            "command": facts.path or (argv[0] if argv else ""),
+            "argv": list(argv),
+            "cwd": facts.cwd,
+            "tty": facts.tty,
+        }
+
+    def request_created(self, request: str, person: Person, role: str, reason: str, envelope: str) -> Entry:
+        body = {**_person(person), "request": request, "role": role, "reason": self._redactor.text(reason)}
+        return Entry("request.created", {**body, "envelope": envelope})
+
+    def request_denied(self, request: str, by: Person, reason: str) -> Entry:
+        body = {**_person(by), "request": request, "by": by.name, "reason": self._redactor.text(reason)}
+        return Entry("request.denied", body)
+
+    def request_cancelled(self, request: str, by: Person) -> Entry:
+        return Entry("request.cancelled", {**_person(by), "request": request, "by": by.name})
+
+    def request_timed_out(self, request: str) -> Entry:
+        return Entry("request.timed_out", {"request": request})
+
+    def approval_given(self, request: str, by: Person, approver: str, envelope: str) -> Entry:
+        return Entry("approval.given", {**_person(by), "request": request, "approver": approver, "envelope": envelope})
+
+    def approval_refused(self, request: str, by: Person, code: str, reason: str) -> Entry:
+        return Entry("approval.refused", {**_person(by), "request": request, "code": code, "reason": reason})
+
+    def grant_issued(
+        self,
+        grant: str,
+        request: str,
+        subject: Mapping[str, object],
+        role: str,
+        window: tuple[int, int],
+        approvers: Sequence[str],
+        envelope: str,
+        standing: bool,
+    ) -> Entry:
+        body = {
+            "user": subject["name"],
+            "uid": subject["uid"],
+            "login_uid": subject["login_uid"],
+            "grant": grant,
+            "request": request,
+            "role": role,
+            "not_before": window[0],
+            "not_after": window[1],
+            "approvers": list(approvers),
+            "standing": standing,
+        }
+        return Entry("grant.issued", {**body, "envelope": envelope})
+
+    def grant_returned(self, grant: str, by: Person) -> Entry:
+        return Entry("grant.returned", {**_person(by), "grant": grant, "by": by.name})
+
+    def grant_revoked(self, grant: str, by: Person, reason: str, envelope: str) -> Entry:
+        body = {**_person(by), "grant": grant, "by": by.name, "reason": self._redactor.text(reason)}
+        return Entry("grant.revoked", {**body, "envelope": envelope})
+
+    def grant_expired(self, grant: str) -> Entry:
+        return Entry("grant.expired", {"grant": grant})
+
+    def grant_used(self, grant: str, session: str) -> Entry:
+        return Entry("grant.used", {"grant": grant, "session": session})
+
+    def grant_used_up(self, grant: str) -> Entry:
+        return Entry("grant.used_up", {"grant": grant})
+
+    def command_allowed(
+        self, facts: CommandFacts, grant: str | None, role: str | None, rule: str | None, session: str | None, policy: str
+    ) -> Entry:
+        terms = {"grant": grant, "role": role, "rule": rule, "session": session, "policy_sha256": policy}
+        return Entry("command.allowed", {"decision": "allow", **self._command(facts), **terms})
+
+    def command_denied(
+        self,
+        facts: CommandFacts,
+        code: str,
+        reason: str,
+        role: str | None,
+        rule: str | None,
+        guardrail: str | None,
+        policy: str | None,
+    ) -> Entry:
+        why = {"code": code, "reason": reason, "role": role, "rule": rule, "guardrail": guardrail, "policy_sha256": policy}
+        return Entry("command.denied", {"decision": "deny", **self._command(facts), **why})
+
+    def guardrail_fired(self, facts: CommandFacts, guardrail: str, role: str | None, effect: str) -> Entry:
+        body = {**self._command(facts), "guardrail": guardrail, "role": role, "outcome": effect}
+        return Entry("guardrail.fired", body)
+
+    def session_started(self, person: Person, session: str, grant: str, state: Mapping[str, object]) -> Entry:
+        """`state` is what the daemon needs to adopt the session again after its own restart."""
+        return Entry("session.started", {**_person(person), "session": session, "grant": grant, "state": dict(state)})
+
+    def session_ended(self, session: str, grant: str, outcome: str, exit_status: int | None) -> Entry:
+        body = {"session": session, "grant": grant, "outcome": outcome, "exit_status": exit_status}
+        return Entry("session.ended", body)
+
+    def session_killed(self, session: str, grant: str, reason: str) -> Entry:
+        return Entry("session.killed", {"session": session, "grant": grant, "reason": reason})
+
+    def session_escaped(self, session: str, grant: str, pids: Sequence[int], reason: str) -> Entry:
+        return Entry("session.escaped", {"session": session, "grant": grant, "pids": list(pids), "reason": reason})
+
+    def authentication_succeeded(self, person: Person, request: str) -> Entry:
+        return Entry("authentication.succeeded", {**_person(person), "request": request})
+
+    def authentication_failed(self, person: Person, request: str, reason: str) -> Entry:
+        return Entry("authentication.failed", {**_person(person), "request": request, "reason": reason})
+
+    def policy_loaded(self, policy: str) -> Entry:
+        return Entry("policy.loaded", {"policy_sha256": policy})
+
+    def policy_refused(self, reason: str, in_force: str | None) -> Entry:
+        return Entry("policy.refused", {"reason": reason, "policy_sha256": in_force})
+
+    def policy_changed(self, by: Person, before: str | None, policy: str) -> Entry:
+        return Entry("policy.changed", {**_person(by), "policy_before": before, "policy_sha256": policy})
+
+    def document_refused(self, grant: str, step: int, reason: str) -> Entry:
+        return Entry("document.refused", {"grant": grant, "code": f"step-{step}", "reason": reason})
+
+    def daemon_started(self, version: str) -> Entry:
+        return Entry("daemon.started", {"version": version})
+
+    def daemon_stopped(self) -> Entry:
+        return Entry("daemon.stopped", {})
+
+    def daemon_degraded(self, reason: str) -> Entry:
+        return Entry("daemon.degraded", {"reason": reason})
+
+    def ledger_quarantined(self, reason: str) -> Entry:
+        return Entry("ledger.quarantined", {"reason": reason})
+
+    def clock_accepted(self, by: Person) -> Entry:
+        return Entry("clock.accepted", _person(by))
+
+    def heartbeat(self) -> Entry:
+        return Entry("heartbeat", {})

@@ -1,0 +1,244 @@
+"""The ledger: the durable, hash-chained record of every event, in one SQLite file.
+
+    events(seq, time, boot, type, body, prev, hash)     hash = SHA-256(prev ‖ canonical row)
+
+Rows get their place in the chain in the caller's thread, in the order of the calls; a thread of the ledger's own commits
+them, and one fsync serves all that waited (group commit). WAL mode with synchronous=FULL: what a commit acknowledged
+survives a crash (https://sqlite.org/pragma.html#pragma_synchronous).
+
+After any failure to write nothing more is accepted: the caller must open the ledger anew, which verifies the chain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from jitsudo.errors import Failed, LedgerDamaged
+
+GENESIS: Final = "0" * 64
+BUSY_SECONDS: Final = 1.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, boot TEXT NOT NULL, type TEXT NOT NULL,
+    body TEXT NOT NULL, prev TEXT NOT NULL, hash TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event that is to be recorded."""
+
+    type: str
+    body: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An event on record. `time` is in Unix seconds, `body` JSON text as it was hashed."""
+
+    seq: int
+    time: int
+    boot: str
+    type: str
+    body: str
+    prev: str
+    hash: str
+
+    @classmethod
+    def after(cls, prev: str, seq: int, time: int, boot: str, entry: Entry) -> Row:
+        body = json.dumps(entry.body, separators=(",", ":"), sort_keys=True)
+        return cls(seq, time, boot, entry.type, body, prev, _hash(prev, seq, time, boot, entry.type, body))
+
+    def content(self) -> dict[str, object]:
+        value: dict[str, object] = json.loads(self.body)
+        return value
+
+    def fits(self, prev: str, seq: int) -> bool:
+        return (self.prev, self.seq) == (prev, seq) and self.hash == _hash(
+            prev, seq, self.time, self.boot, self.type, self.body
+        )
+
+
+def _hash(prev: str, seq: int, time: int, boot: str, kind: str, body: str) -> str:
+    canonical = json.dumps([seq, time, boot, kind, body], separators=(",", ":")).encode("ascii")
+    return hashlib.sha256(bytes.fromhex(prev) + canonical).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    rows: Sequence[Row]
+    marks: Mapping[str, int]
+    done: asyncio.Future[None] | None
+
+
+class Ledger:
+    """Use it from one event loop. `load` must have been consumed once before the first `append`."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens or makes the file (0600 by the caller's umask). Raises Failed, LedgerDamaged."""
+        self.path = path
+        self._queue: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
+        self._head, self._seq = GENESIS, 0
+        self._failure: Failed | None = None
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.appended = asyncio.Event()
+        try:
+            self._reader = self._connect()
+            self._reader.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise LedgerDamaged(0, f"{path} is not a readable ledger: {error}") from None
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        return connection
+
+    def load(self) -> Iterator[Row]:
+        """Every row, each verified against the chain before it is given out. Raises LedgerDamaged naming the row."""
+        prev, seq = GENESIS, 0
+        try:
+            for values in self._reader.execute("SELECT * FROM events ORDER BY seq"):
+                row = Row(*values)
+                seq += 1
+                if not row.fits(prev, seq):
+                    raise LedgerDamaged(seq, f"row {seq} of the ledger does not fit the chain: it was altered")
+                prev = row.hash
+                yield row
+        except sqlite3.DatabaseError as error:
+            raise LedgerDamaged(seq + 1, f"row {seq + 1} of the ledger cannot be read: {error}") from None
+        self._head, self._seq = prev, seq
+
+    @property
+    def size(self) -> int:
+        return self._seq
+
+    @property
+    def failure(self) -> Failed | None:
+        """Why nothing more can be recorded, if so."""
+        return self._failure
+
+    def append(
+        self, time: int, boot: str, entries: Sequence[Entry], marks: Mapping[str, int] | None = None
+    ) -> asyncio.Future[None]:
+        """Give the entries their place now; the future is done when they are durable. Raises Failed at once, or through it."""
+        if self._failure is not None:
+            raise self._failure
+        loop = asyncio.get_running_loop()
+        if self._thread is None:
+            self._loop = loop
+            self._thread = threading.Thread(target=self._write, args=(self._connect(),), name="ledger", daemon=True)
+            self._thread.start()
+        rows = []
+        for entry in entries:
+            row = Row.after(self._head, self._seq + 1, time, boot, entry)
+            self._head, self._seq = row.hash, row.seq
+            rows.append(row)
+        done: asyncio.Future[None] = loop.create_future()
+        done.add_done_callback(_retrieved)
+        self._queue.put(_Batch(rows, marks or {}, done))
+        return done
+
+    def mark(self, name: str, value: int) -> None:
+        """Keep a number beside the events (a cursor); not chained, durable with the next commit."""
+        if self._thread is not None and self._failure is None:
+            self._queue.put(_Batch((), {name: value}, None))
+
+    def marked(self, name: str) -> int:
+        row = self._reader.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def after(self, seq: int, limit: int) -> list[Row]:
+        """Durable rows with a higher number, in order."""
+        found = self._reader.execute("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit))
+        return [Row(*values) for values in found]
+
+    def close(self) -> None:
+        """Write what is queued and stop."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+        self._reader.close()
+
+    def _write(self, writer: sqlite3.Connection) -> None:
+        stopping = False
+        while not stopping:
+            first = self._queue.get()
+            batches = [first]
+            while not self._queue.empty():
+                batches.append(self._queue.get())
+            stopping = None in batches
+            work = [batch for batch in batches if batch is not None]
+            self._report(work, _commit(writer, work) if self._failure is None else self._failure)
+        writer.close()
+
+    def _report(self, batches: list[_Batch], error: Exception | None) -> None:
+        if error is not None and self._failure is None:
+            self._failure = Failed(
+                f"the record cannot be written ({error}), so nothing is allowed",
+                f"free space or repair the disk under {self.path.parent}; the daemon tries again by itself",
+            )
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._resolve, batches, self._failure)
+
+    def _resolve(self, batches: list[_Batch], failure: Failed | None) -> None:
+        for batch in batches:
+            if batch.done is not None and not batch.done.done():
+                if failure is None:
+                    batch.done.set_result(None)
+                else:
+                    batch.done.set_exception(failure)
+        self.appended.set()
+
+
+def _commit(writer: sqlite3.Connection, batches: list[_Batch]) -> Exception | None:
+    rows = [row for batch in batches for row in batch.rows]
+    marks = {name: value for batch in batches for name, value in batch.marks.items()}
+    try:
+        writer.execute("BEGIN IMMEDIATE")
+        if rows:
+            last = writer.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone() or (0, GENESIS)
+            if last != (rows[0].seq - 1, rows[0].prev):
+                raise LedgerDamaged(rows[0].seq - 1, f"the ledger was changed under the daemon after row {rows[0].seq - 1}")
+        writer.executemany(
+            "INSERT INTO events VALUES (?,?,?,?,?,?,?)",
+            [(r.seq, r.time, r.boot, r.type, r.body, r.prev, r.hash) for r in rows],
+        )
+        writer.executemany("INSERT OR REPLACE INTO marks VALUES (?,?)", marks.items())
+        writer.execute("COMMIT")
+    except (sqlite3.Error, LedgerDamaged) as error:
+        if writer.in_transaction:
+            writer.execute("ROLLBACK")
+        return error
+    return None
+
+
+def _retrieved(done: asyncio.Future[None]) -> None:
+    """A caller that was cancelled does not ask for its outcome; that is no error of its own."""
+    if not done.cancelled():
+        done.exception()
+
+
+def quarantine(path: Path, time: int) -> Path:
+    """Put a damaged ledger aside, under a name that says when; what depends on it is refused from then on."""
+    aside = path.with_name(f"{path.name}.damaged-{time}")
+    for suffix in ("-wal", "-shm", ""):
+        source = path.with_name(path.name + suffix)
+        if source.exists():
+            source.rename(aside.with_name(aside.name + suffix))
+    return aside
