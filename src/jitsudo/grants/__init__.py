@@ -1,0 +1,1 @@
+"""Requests, approvals, grants: the signed documents, their life, and their verification. Pure."""
