@@ -1,0 +1,44 @@
+"""What evaluation needs to know of the machine; `jitsudo.host.world` implements it, tests replace it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from jitsudo.types import AbsPath, Account
+
+FileKind = Literal["file", "directory", "link", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What lstat(2) says of a path; `mode` is the permission bits alone (st_mode & 0o7777)."""
+
+    kind: FileKind
+    uid: int
+    gid: int
+    mode: int
+    dev: int
+    ino: int
+
+    @property
+    def roots_alone(self) -> bool:
+        """Whether it is root's and writable by nobody else."""
+        return self.uid == 0 and not self.mode & 0o022
+
+
+class World(Protocol):
+    """The file system as the command will see it, and the user database. Any method may raise: that denies."""
+
+    def real_path(self, path: AbsPath) -> AbsPath | None:
+        """`path` with `.`, `..` and all symbolic links resolved; a missing last component is fine.
+
+        None if it cannot be established, and also if a folder on the way is not root's or somebody else can write it:
+        the answer could then be undone before the program opens the file.
+        """
+
+    def facts(self, path: AbsPath) -> FileFacts | None:
+        """lstat(2) of `path`; None if there is no such file."""
+
+    def user(self, name: str) -> Account | None:
+        """The user database's entry of that name; None if there is none."""
