@@ -130,7 +130,7 @@ class _Answerer:
         return raw
 
     def converse(self, count: int, messages: Any, responses: Any, _data: object) -> int:
-        from pam.__internals import PAM_CONV_ERR, PAM_SUCCESS, PamResponse  # noqa: PLC0415 - only in the service
+        from pam.__internals import PAM_CONV_ERR, PAM_SUCCESS, PamResponse  # only in the service
 
         try:
             prompts = [
@@ -154,7 +154,7 @@ class _Answerer:
 
 def authenticate(connection: socket.socket, user: str, terminal: str | None) -> str:
     """Run the stack; the empty string on success, otherwise the reason."""
-    from pam.__internals import (  # noqa: PLC0415 - loads libpam, which the daemon must not
+    from pam.__internals import (  # loads libpam, which the daemon must not
         PAM_DISALLOW_NULL_AUTHTOK,
         PAM_SUCCESS,
         PAM_TTY,

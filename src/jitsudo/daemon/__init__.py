@@ -1,0 +1,1 @@
+"""The daemon: decides, records, ends what it allowed."""

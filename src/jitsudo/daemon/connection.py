@@ -1,0 +1,130 @@
+"""One connection of one peer: frames and descriptors in, frames out, nothing that the peer does can block others."""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+
+from jitsudo.errors import InvalidValue, ProtocolViolation
+from jitsudo.host.peer import Peer
+from jitsudo.wire.calls import MAX_DESCRIPTORS, Call
+from jitsudo.wire.framing import FrameReader, Json, decode_frame, encode_frame
+
+READ_BYTES = 262_144
+SEND_SECONDS = 10.0  # for a peer to take a reply
+
+
+class Descriptors:
+    """Descriptors that came with a call. What nobody takes is closed."""
+
+    def __init__(self, descriptors: Sequence[int]) -> None:
+        self._unnamed = list(descriptors)
+        self._named: dict[str, int] = {}
+
+    def name(self, names: Sequence[str]) -> None:
+        """Raises InvalidValue unless there are exactly as many as names."""
+        if len(names) != len(self._unnamed):
+            raise InvalidValue(f"{len(names)} descriptors were announced, {len(self._unnamed)} came")
+        self._named, self._unnamed = dict(zip(names, self._unnamed, strict=True)), []
+
+    def get(self, name: str) -> int | None:
+        return self._named.get(name)
+
+    def take(self, name: str) -> int | None:
+        """The caller closes it from now on."""
+        return self._named.pop(name, None)
+
+    def close(self) -> None:
+        for descriptor in (*self._unnamed, *self._named.values()):
+            os.close(descriptor)
+        self._unnamed, self._named = [], {}
+
+
+class Connection:
+    """Takes the socket over."""
+
+    def __init__(self, connection: socket.socket, peer: Peer, max_frame_bytes: int) -> None:
+        connection.setblocking(False)
+        self.peer = peer
+        self._socket = connection
+        self._reader = FrameReader(max_frame_bytes)
+        self._frames: list[bytes] = []
+        self._descriptors: list[int] = []
+
+    async def receive(self, seconds: float | None) -> tuple[Call, Descriptors] | None:
+        """The next call, None at the end. Raises ProtocolViolation, TimeoutError (from `seconds` of waiting for it)."""
+        async with asyncio.timeout(seconds):
+            while not self._frames:
+                data = await self._read()
+                if not data:
+                    if self._reader.pending:
+                        raise ProtocolViolation("the connection ended within a frame")
+                    return None
+                self._frames += self._reader.feed(data)
+        descriptors, self._descriptors = Descriptors(self._descriptors), []
+        try:
+            return Call.parse(decode_frame(self._frames.pop(0))), descriptors
+        except BaseException:
+            descriptors.close()
+            raise
+
+    async def _read(self) -> bytes:
+        while True:
+            try:
+                data, ancillary, flags, _ = self._socket.recvmsg(
+                    READ_BYTES, socket.CMSG_SPACE(MAX_DESCRIPTORS * 4), socket.MSG_CMSG_CLOEXEC
+                )
+                break
+            except BlockingIOError:
+                await self._readable()
+            except ConnectionError:
+                return b""
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                rights = array.array("i")
+                rights.frombytes(payload[: len(payload) - len(payload) % rights.itemsize])
+                self._descriptors += rights
+        if flags & socket.MSG_CTRUNC or len(self._descriptors) > MAX_DESCRIPTORS:
+            raise ProtocolViolation(f"more than {MAX_DESCRIPTORS} descriptors")
+        return data
+
+    async def _readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(self._socket, _settle, ready)
+        try:
+            await ready
+        finally:
+            loop.remove_reader(self._socket)
+
+    async def ended(self) -> None:
+        """Returns when the peer has gone; never while it has sent something that is still to be read."""
+        while True:
+            try:
+                if not self._socket.recv(1, socket.MSG_PEEK):
+                    return
+                await asyncio.Event().wait()
+            except BlockingIOError:
+                await self._readable()
+            except ConnectionError:
+                return
+
+    async def send(self, message: Json) -> None:
+        """Raises ConnectionError, TimeoutError."""
+        async with asyncio.timeout(SEND_SECONDS):
+            await asyncio.get_running_loop().sock_sendall(self._socket, encode_frame(message))
+
+    def close(self) -> None:
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors = []
+        self.peer.close()
+        self._socket.close()
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

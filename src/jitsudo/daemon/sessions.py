@@ -1,0 +1,316 @@
+"""Sessions: each elevated command with its descendants, from its scope's start to the end of everything in it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from jitsudo.daemon.state import DaemonState
+from jitsudo.errors import Denied, Failed, InvalidValue
+from jitsudo.grants.model import SESSION_ENTROPY_BYTES, new_session_id
+from jitsudo.host import scopes
+from jitsudo.host.ending import End, end_everything
+from jitsudo.host.peer import ancestors, read_process
+from jitsudo.host.terminal import Terminal
+from jitsudo.policy.verdict import ExpiryTerms
+from jitsudo.types import GrantId, Moment, Person, RoleName, SessionId, Uid, UserName
+
+log = logging.getLogger("jitsudod")
+LAST_RESORT_SECONDS: Final = 60  # after the session's longest possible end, systemd ends the scope by itself
+
+
+@dataclass(slots=True)
+class Session:
+    """One session. Times are wall clock seconds; `ends` is when it is ended at the latest, whatever runs."""
+
+    id: SessionId
+    person: Person
+    grant: GrantId
+    role: RoleName
+    run_as: str
+    command: str
+    pid: int
+    pidfd: int
+    caller_cgroup: str
+    started: int
+    not_after: int
+    on_expiry: ExpiryTerms
+    token_digest: str
+    parent: SessionId | None
+    terminal: Terminal | None = None
+    exit_status: int | None = None
+    outcome: str | None = None
+    ending: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    @property
+    def ends(self) -> int:
+        return self.not_after + (self.on_expiry.grace if self.on_expiry.mode == "finish" else 0)
+
+    def facts(self) -> dict[str, object]:
+        """What is needed to adopt the session again, for the ledger."""
+        return {
+            "person": {"uid": self.person.uid, "name": self.person.name, "login_uid": self.person.login_uid},
+            "role": self.role,
+            "run_as": self.run_as,
+            "command": self.command,
+            "pid": self.pid,
+            "caller_cgroup": self.caller_cgroup,
+            "started": self.started,
+            "not_after": self.not_after,
+            "on_expiry": [self.on_expiry.mode, self.on_expiry.grace],
+            "token_digest": self.token_digest,
+            "parent": self.parent,
+        }
+
+
+def token_digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class Sessions:
+    """All sessions that have not ended, by id."""
+
+    def __init__(self, state: DaemonState, manager: scopes.SystemManager) -> None:
+        self._state = state
+        self._manager = manager
+        self._live: dict[SessionId, Session] = {}
+
+    def all(self) -> list[Session]:
+        return list(self._live.values())
+
+    def under(self, grant: GrantId) -> list[Session]:
+        return [s for s in self._live.values() if s.grant == grant]
+
+    def around(self, pid: int) -> Session | None:
+        """The session in which a process runs: by its scope, by that of an ancestor, or as a descendant of its sudo.
+
+        A process that left its scope (a login session that `su -` opened) is still its session's. Raises Denied where a
+        scope of ours cannot be told: nobody becomes an outsider by that.
+        """
+        by_pid = {s.pid: s for s in self._live.values()}
+        for ancestor in ancestors(pid):
+            try:
+                name = scopes.session_in_cgroup(read_process(ancestor).cgroup)
+            except ProcessLookupError:
+                continue
+            if name is not None:
+                known = self._live.get(SessionId(name))
+                if known is None:
+                    raise Denied("this process belongs to a session that has ended", "leave it and log in again")
+                return known
+            if ancestor in by_pid:
+                return by_pid[ancestor]
+        return None
+
+    async def open(
+        self, session: Session, now: Moment
+    ) -> None:
+        """Put sudo's process into the session's scope, checked. Raises Failed; nothing is left behind then."""
+        self._live[session.id] = session
+        longest = max(1, session.ends - now.wall) + LAST_RESORT_SECONDS
+        try:
+            await self._manager.start_scope(
+                session.id, session.pid, f"{session.person.name}: {session.command[:200]} (jitsudo)", longest
+            )
+        except BaseException:
+            self._forget(session)
+            raise
+        asyncio.get_running_loop().add_reader(session.pidfd, self._sudo_ended, session)
+
+    def prove(self, session: str, token: str) -> Session:
+        """The live session whose token this is. Raises Denied."""
+        try:
+            known = self._live.get(SessionId(session))
+        except InvalidValue:
+            known = None
+        if known is None or not hmac.compare_digest(known.token_digest, token_digest(token)):
+            raise Denied("there is no such session, or its token is wrong")
+        return known
+
+    def closed(self, session: Session, wait_status: int, errno: int) -> None:
+        """The front end reports the command's end; see wait(2) for the status."""
+        if errno:
+            session.outcome = f"could not be executed: {os.strerror(errno)}"
+        elif os.WIFSIGNALED(wait_status):
+            session.outcome = f"killed by signal {os.WTERMSIG(wait_status)}"
+        else:
+            session.exit_status = os.waitstatus_to_exitcode(wait_status) if os.WIFEXITED(wait_status) else None
+            session.outcome = f"exit status {session.exit_status}"
+
+    def _sudo_ended(self, session: Session) -> None:
+        asyncio.get_running_loop().remove_reader(session.pidfd)
+        self.reap(session)
+
+    def reap(self, session: Session) -> bool:
+        """Whether sudo and all that it started have gone; the session is over then, and recorded so."""
+        if session.id not in self._live:
+            return True
+        if scopes.is_populated(session.id) or (session.ending is not None and not session.ending.done()):
+            return False
+        if _is_running(session.pidfd):
+            return False
+        now = self._state.now()
+        outcome = session.outcome or "sudo ended without saying how"
+        self._state.note(
+            now, self._state.journal.session_ended(session.id, session.grant, outcome, session.exit_status)
+        )
+        self._forget(session)
+        return True
+
+    def reap_all(self) -> None:
+        """Sessions whose sudo has gone but which left something running are looked at from time to time."""
+        for session in self.all():
+            self.reap(session)
+
+    def _forget(self, session: Session) -> None:
+        self._live.pop(session.id, None)
+        asyncio.get_running_loop().remove_reader(session.pidfd)
+        if session.terminal is not None:
+            session.terminal.close()
+        os.close(session.pidfd)
+
+    # Ending.
+
+    def due(self, now: Moment) -> list[Session]:
+        return [s for s in self.all() if now.wall >= s.ends and s.ending is None]
+
+    def next_end(self) -> int | None:
+        return min((s.ends for s in self.all() if s.ending is None), default=None)
+
+    def end(self, session: Session, reason: str) -> asyncio.Task[None]:
+        """End everything in the session, those inside it too, and tell the person why. Does not raise."""
+        if session.ending is None:
+            for inner in self.all():
+                if inner.parent == session.id:
+                    self.end(inner, reason)
+            session.ending = asyncio.get_running_loop().create_task(self._end(session, reason))
+            session.ending.add_done_callback(lambda _: self.reap(session))
+        return session.ending
+
+    async def _end(self, session: Session, reason: str) -> None:
+        self._state.note(self._state.now(), self._state.journal.session_killed(session.id, session.grant, reason))
+        session.outcome = session.outcome or f"ended: {reason}"
+        outcome = await end_everything(self._manager, End(session.id, session.pid, session.caller_cgroup))
+        if session.terminal is not None:
+            session.terminal.restore()
+            session.terminal.say(f"jitsudo: {reason}; the session has ended")
+        if outcome.left:
+            why = "they could not be ended"
+            entry = self._state.journal.session_escaped(session.id, session.grant, outcome.left, why)
+            self._state.note(self._state.now(), entry)
+
+    # After a restart.
+
+    def adopt(self, started: Mapping[str, dict[str, object]]) -> None:
+        """Take up again the sessions that outlived the daemon; those that did not are recorded as ended."""
+        for name, body in started.items():
+            grant = GrantId(body["grant"])
+            state = body["state"]
+            assert isinstance(state, dict)
+            pidfd = _open_if_inside(SessionId(name), int(state["pid"]))
+            if pidfd is None:
+                entry = self._state.journal.session_ended(name, grant, "ended while the daemon was not running", None)
+                self._state.note(self._state.now(), entry)
+                continue
+            session = _from_ledger(SessionId(name), grant, state, pidfd)
+            self._live[session.id] = session
+            asyncio.get_running_loop().add_reader(pidfd, self._sudo_ended, session)
+
+    def close(self) -> None:
+        """The daemon stops; sessions go on."""
+        for session in self.all():
+            self._forget(session)
+
+
+def new_session(
+    *,
+    person: Person,
+    grant: GrantId,
+    role: RoleName,
+    run_as: str,
+    command: str,
+    pid: int,
+    now: Moment,
+    not_after: int,
+    on_expiry: ExpiryTerms,
+    parent: SessionId | None,
+) -> tuple[Session, str]:
+    """A session that is not open yet, and the token that proves it. Raises Failed if sudo has gone already."""
+    token = secrets.token_hex(16)
+    try:
+        pidfd = os.pidfd_open(pid)
+        caller_cgroup = read_process(read_process(pid).parent).cgroup
+    except OSError:
+        raise Failed("sudo ended before it got its answer") from None
+    session = Session(
+        id=new_session_id(secrets.token_bytes(SESSION_ENTROPY_BYTES)),
+        person=person,
+        grant=grant,
+        role=role,
+        run_as=run_as,
+        command=command,
+        pid=pid,
+        pidfd=pidfd,
+        caller_cgroup=caller_cgroup,
+        started=now.wall,
+        not_after=not_after,
+        on_expiry=on_expiry,
+        token_digest=token_digest(token),
+        parent=parent,
+    )
+    return session, token
+
+
+def _is_running(pidfd: int) -> bool:
+    return not _readable(pidfd)
+
+
+def _readable(descriptor: int) -> bool:
+    import select
+
+    return bool(select.select([descriptor], [], [], 0)[0])
+
+
+def _open_if_inside(session: SessionId, pid: int) -> int | None:
+    """A pidfd of sudo's process if it, or else anything, is still in the session's scope."""
+    if not scopes.is_populated(session):
+        return None
+    for candidate in (pid, *scopes.members(session)):
+        try:
+            pidfd = os.pidfd_open(candidate)
+        except OSError:
+            continue
+        if scopes.is_inside(session, candidate):
+            return pidfd
+        os.close(pidfd)
+    return None
+
+
+def _from_ledger(name: SessionId, grant: GrantId, state: dict[str, object], pidfd: int) -> Session:
+    who, expiry = state["person"], state["on_expiry"]
+    assert isinstance(who, dict)
+    assert isinstance(expiry, list)
+    login_uid, parent = who["login_uid"], state["parent"]
+    return Session(
+        id=name,
+        person=Person(Uid(who["uid"]), UserName(who["name"]), None if login_uid is None else Uid(login_uid)),
+        grant=grant,
+        role=RoleName(state["role"]),
+        run_as=str(state["run_as"]),
+        command=str(state["command"]),
+        pid=int(str(state["pid"])),
+        pidfd=pidfd,
+        caller_cgroup=str(state["caller_cgroup"]),
+        started=int(str(state["started"])),
+        not_after=int(str(state["not_after"])),
+        on_expiry=ExpiryTerms(expiry[0], expiry[1]),
+        token_digest=str(state["token_digest"]),
+        parent=None if parent is None else SessionId(parent),
+    )

@@ -1,0 +1,196 @@
+"""The daemon's state: the fold of the ledger, the policy in force, and the clock that can be believed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from jitsudo.daemon.identity import Identity
+from jitsudo.daemon.people import People
+from jitsudo.errors import Denied, Failed, InvalidValue, LedgerDamaged, WrongState
+from jitsudo.grants.lifecycle import Book, Event, GrantRecord, RequestRecord, State
+from jitsudo.host.clock import CredibleClock, boot_id, read_clocks
+from jitsudo.host.journal import Journal
+from jitsudo.host.ledger import Entry, Ledger, Row, quarantine
+from jitsudo.host.policyfiles import LoadedPolicy
+from jitsudo.policy.verdict import Host
+from jitsudo.types import GrantId, Moment, RequestId
+
+log = logging.getLogger("jitsudod")
+LEDGER_FILE: Final = "ledger.db"
+CREDIBLE_MARK: Final = "credible-time"
+OPEN_STATES: Final = frozenset({State.REQUESTED, State.APPROVED})
+
+
+@dataclass(slots=True)
+class Folded:
+    """What the ledger's rows add up to: requests and grants, those that are alive, and sessions that were started."""
+
+    book: Book = field(default_factory=Book)
+    open_requests: set[RequestId] = field(default_factory=set)
+    live_grants: set[GrantId] = field(default_factory=set)
+    started: dict[str, dict[str, object]] = field(default_factory=dict)
+
+    def apply(self, seq: int, time: int, boot: str, entry: Entry) -> None:
+        """Raises WrongState, InvalidValue; nothing has changed then."""
+        self.book.apply(Event(seq, time, boot, entry.type, entry.body))
+        if entry.type.startswith(("request.", "approval.", "grant.")):
+            self._index(entry)
+        elif entry.type == "session.started":
+            self.started[str(entry.body["session"])] = dict(entry.body)
+        elif entry.type == "session.ended":
+            self.started.pop(str(entry.body["session"]), None)
+
+    def _index(self, entry: Entry) -> None:
+        request = self.book.requests.get(RequestId(entry.body["request"])) if "request" in entry.body else None
+        if request is not None:
+            (self.open_requests.add if request.state in OPEN_STATES else self.open_requests.discard)(request.id)
+        grant = self.book.grants.get(GrantId(entry.body["grant"])) if "grant" in entry.body else None
+        if grant is not None:
+            (self.live_grants.add if grant.state is State.ACTIVE else self.live_grants.discard)(grant.id)
+
+
+class DaemonState:
+    """Everything that decisions are made from. All changes go through `record`."""
+
+    def __init__(self, folder: Path, identity: Identity, journal: Journal, people: People, host: Host) -> None:
+        self.folder = folder
+        self.identity = identity
+        self.journal = journal
+        self.people = people
+        self.host = host
+        self.policy: LoadedPolicy | None = None
+        self.policy_problem: str | None = None
+        self.boot = boot_id()
+        self.loaded_at: dict[GrantId, Moment] = {}
+        self._folded = Folded()
+        self._waiting: set[asyncio.Future[None]] = set()
+        self.ledger, self.clock = self._open()
+
+    def _open(self) -> tuple[Ledger, CredibleClock]:
+        """Open the ledger and fold it; a damaged one is put aside, and nothing that it said is believed."""
+        path, now = self.folder / LEDGER_FILE, read_clocks()
+        try:
+            ledger = self._fold(Ledger(path))
+        except LedgerDamaged as damage:
+            aside = quarantine(path, now.wall)
+            log.error("%s; it was put aside as %s: every grant has to be asked for again", damage.sentence, aside)
+            self._damage: str | None = f"{damage.sentence}; put aside as {aside.name}"
+            ledger = self._fold(Ledger(path))
+        else:
+            self._damage = None
+        self.loaded_at = dict.fromkeys(self._folded.book.grants, now)
+        return ledger, CredibleClock(ledger.marked(CREDIBLE_MARK), now)
+
+    def _fold(self, ledger: Ledger) -> Ledger:
+        folded = Folded()
+        try:
+            for row in ledger.load():
+                self._apply_row(folded, row)
+        except LedgerDamaged:
+            ledger.close()
+            raise
+        self._folded = folded
+        return ledger
+
+    @staticmethod
+    def _apply_row(folded: Folded, row: Row) -> None:
+        try:
+            folded.apply(row.seq, row.time, row.boot, Entry(row.type, row.content()))
+        except (WrongState, InvalidValue, KeyError, ValueError) as error:
+            raise LedgerDamaged(row.seq, f"row {row.seq} of the ledger ({row.type}) makes no sense: {error}") from None
+
+    def take_damage(self) -> str | None:
+        """What was wrong with the ledger at the last opening, once."""
+        damage, self._damage = self._damage, None
+        return damage
+
+    def reopen(self) -> None:
+        """After a failure to write: what was not durable is forgotten. Raises what opening raises."""
+        self.ledger.close()
+        self.ledger, self.clock = self._open()
+
+    # The clock.
+
+    def now(self) -> Moment:
+        """One reading of the clocks."""
+        now = read_clocks()
+        self.clock.observe(now)
+        return now
+
+    def trusted_now(self) -> Moment:
+        """One reading of the clocks, for a decision. Raises Denied when the wall clock is behind."""
+        now = self.now()
+        self.clock.check(now)
+        return now
+
+    # The book.
+
+    @property
+    def book(self) -> Book:
+        return self._folded.book
+
+    def live_grants(self) -> list[GrantRecord]:
+        return [self.book.grants[key] for key in sorted(self._folded.live_grants)]
+
+    def open_requests(self) -> list[RequestRecord]:
+        return [self.book.requests[key] for key in sorted(self._folded.open_requests)]
+
+    def started_sessions(self) -> dict[str, dict[str, object]]:
+        """Sessions that were started and not said to have ended, by id: what to adopt after a restart."""
+        return dict(self._folded.started)
+
+    def require_policy(self) -> LoadedPolicy:
+        """Raises Denied while no policy has ever been valid."""
+        if self.policy is None:
+            raise Denied(
+                f"no policy is in force: {self.policy_problem or 'none was found'}",
+                "an administrator repairs /etc/jitsudo/policy.d, then: jitsudo policy reload (as root)",
+            )
+        return self.policy
+
+    # The record.
+
+    async def record(self, now: Moment, *entries: Entry) -> None:
+        """In force at once, on record when this returns. Raises Failed if it cannot be recorded, WrongState if impossible."""
+        await self.begin(now, entries)
+
+    def begin(self, now: Moment, entries: Iterable[Entry]) -> asyncio.Future[None]:
+        """As `record`, for those who have something else to do until the future is done."""
+        made = tuple(entries)
+        if self.ledger.failure is not None:
+            raise self.ledger.failure
+        for offset, entry in enumerate(made, 1):
+            self._folded.apply(self.ledger.size + offset, now.wall, self.boot, entry)
+            if entry.type == "grant.issued":
+                self.loaded_at[GrantId(entry.body["grant"])] = now
+        done = self.ledger.append(now.wall, self.boot, made, {CREDIBLE_MARK: self.clock.credible})
+        self._wake()
+        return done
+
+    def note(self, now: Moment, *entries: Entry) -> None:
+        """Record what nothing waits for; a failure shows in `ledger.failure`."""
+        try:
+            self.begin(now, entries)
+        except Failed as error:
+            log.error("not recorded: %s", error.sentence)
+
+    # Waiting for change.
+
+    async def change(self) -> None:
+        """Returns after the next change of anything recorded."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiting.discard(waiter)
+
+    def _wake(self) -> None:
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)

@@ -1,0 +1,111 @@
+"""Ends everything that belongs to a session: its scope, then what left the scope and can still be recognised.
+
+First SIGTERM, on which sudo restores the terminal and passes it on; a second later SIGKILL. What descends from the session's
+processes but sits in another cgroup (`su -` with pam_systemd opens a login session and so another scope) is found by the chain
+of parents, and with it the rest of a login session that was opened from inside. What was handed to somebody else's service
+manager (systemd-run, cron, at) is no descendant and is not found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from jitsudo.errors import Failed
+from jitsudo.host import scopes
+from jitsudo.host.peer import Process
+from jitsudo.host.processes import all_processes, descendants, end
+from jitsudo.types import SessionId
+
+TERM_SECONDS: Final = scopes.STOP_SECONDS
+KILL_SECONDS: Final = 1.0
+POLL_SECONDS: Final = 0.02
+_LOGIN_SCOPE: Final = re.compile(r"/user\.slice/user-[0-9]+\.slice/session-[A-Za-z0-9]+\.scope(?:/|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What is to be ended. `caller_cgroup` is where sudo was called from: that login session is not ours to end."""
+
+    session: SessionId
+    pid: int
+    caller_cgroup: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`left`: pids that are still there."""
+
+    left: tuple[int, ...]
+
+
+async def end_everything(manager: scopes.SystemManager, what: End) -> Outcome:
+    """Does not raise; takes at most about TERM_SECONDS + KILL_SECONDS."""
+    escaped = _outside(what, {})
+    with contextlib.suppress(Failed):  # without systemd, SIGTERM is sent by ourselves below
+        await manager.stop_scope(what.session)
+    _signal(escaped.values(), signal.SIGTERM)
+    await _until_empty(what, TERM_SECONDS)
+    # Again, since what was there may have gone on starting processes.
+    escaped = _outside(what, escaped)
+    with contextlib.suppress(Failed):
+        if scopes.is_populated(what.session):
+            await manager.kill_scope(what.session)
+    _signal(_inside(what).values(), signal.SIGKILL)
+    _signal(escaped.values(), signal.SIGKILL)
+    await _until_empty(what, KILL_SECONDS, escaped)
+    return Outcome(tuple(sorted({*scopes.members(what.session), *_alive(escaped)})))
+
+
+def _inside(what: End) -> dict[int, Process]:
+    everybody = all_processes()
+    return {pid: everybody[pid] for pid in scopes.members(what.session) if pid in everybody}
+
+
+def _outside(what: End, known: dict[int, Process]) -> dict[int, Process]:
+    """What belongs to the session without being in its scope; `known` is what was found before."""
+    everybody = all_processes()
+    known = {pid: p for pid, p in known.items() if pid in everybody and everybody[pid].start_time == p.start_time}
+    inside = {pid for pid in scopes.members(what.session) if pid in everybody}
+    found = descendants({what.pid, *inside, *known}, everybody) | known.keys()
+    logins = {_login_scope(everybody[pid].cgroup) for pid in found} - {None, _login_scope(what.caller_cgroup)}
+    found |= {p.pid for p in everybody.values() if _login_scope(p.cgroup) in logins}
+    return {pid: everybody[pid] for pid in found if pid not in inside and not _is_other_session(everybody[pid], what)}
+
+
+def _is_other_session(process: Process, what: End) -> bool:
+    """A session inside this one has a scope of its own, and is ended by itself."""
+    session = scopes.session_in_cgroup(process.cgroup)
+    return session is not None and session != what.session
+
+
+def _login_scope(cgroup: str) -> str | None:
+    match = _LOGIN_SCOPE.search(cgroup)
+    return match[0].rstrip("/") if match else None
+
+
+def _signal(processes: Iterable[Process], number: signal.Signals) -> None:
+    for process in processes:
+        end(process, number)
+
+
+def _alive(processes: dict[int, Process]) -> list[int]:
+    everybody = all_processes()
+    return [
+        pid
+        for pid, process in processes.items()
+        if pid in everybody and everybody[pid].start_time == process.start_time
+    ]
+
+
+async def _until_empty(what: End, seconds: float, escaped: dict[int, Process] | None = None) -> None:
+    deadline = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < deadline:
+        if not scopes.is_populated(what.session) and not (escaped and _alive(escaped)):
+            return
+        await asyncio.sleep(POLL_SECONDS)
