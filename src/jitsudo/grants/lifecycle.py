@@ -186,7 +186,7 @@ class Book:
         self.grants[gid] = GrantRecord(
             gid, digest(envelope.payload), grant, request, None if standing else rid, envelope, state, event.time, standing,
             terms.uses,
-        )  # fmt: skip
+        )
 
     def _grant_used(self, event: Event) -> None:
         record, state = self._grant(event)

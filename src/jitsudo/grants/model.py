@@ -30,7 +30,7 @@ SESSION_ENTROPY_BYTES = 5
 _REQUEST = (
     "v", "nonce", "role", "role_digest", "person", "hosts", "run_as", "duration", "activate_by", "not_before", "uses",
     "reason", "created",
-)  # fmt: skip
+)
 _APPROVAL = ("v", "request", "approver", "max_duration", "max_uses", "note", "created")
 _GRANT = ("v", "request", "approvals", "not_before", "not_after", "host")
 _REVOCATION = ("v", "grant", "by", "reason", "created")
@@ -281,7 +281,7 @@ def _request(value: object) -> Request:
         role=fields.read(what, f, "role", RoleName),
         role_digest=fields.read(what, f, "role_digest", Digest),
         person=fields.read(what, f, "person", _subject),
-        hosts=fields.read(what, f, "hosts", fields.some(_host, MAX_HOSTS)),
+        hosts=fields.read(what, f, "hosts", _hosts),
         run_as=fields.read(what, f, "run_as", fields.some(UserName, MAX_RUN_AS)),
         duration=fields.read(what, f, "duration", Duration),
         activate_by=fields.read(what, f, "activate_by", fields.time),
@@ -353,6 +353,13 @@ def _approver(value: object) -> Subject | KeyRef:
 def _host(value: object) -> HostRef:
     f = fields.exact_object("host", value, ("id", "name"))
     return HostRef(fields.read("host", f, "id", HostId), fields.read("host", f, "name", fields.host_name))
+
+
+def _hosts(value: object) -> tuple[HostRef, ...]:
+    hosts = fields.some(_host, MAX_HOSTS)(value)
+    if len({host.id for host in hosts}) != len(hosts):
+        raise InvalidValue("a host is named twice")
+    return hosts
 
 
 def _approvals(value: object) -> tuple[Envelope, ...]:
