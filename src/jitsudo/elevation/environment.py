@@ -24,7 +24,7 @@ KEPT = frozenset(
         "XDG_CURRENT_DESKTOP",
     }
 )  # fmt: skip
-# Kept where the value has neither `/` nor `%`: no path to a file of the caller's, no format string (CVE-2001-0279's kin).
+# Kept where the value has neither `/` nor `%`: no file of the caller's, no format string.
 KEPT_IF_HARMLESS = ("COLORTERM", "LANG", "LANGUAGE", "LC_*", "LINGUAS", "TERM")
 # Never taken from the caller, not even where a role says `keep`: each makes some program load or run what it names.
 NEVER_KEPT = (

@@ -1,0 +1,593 @@
+"""sudo's policy plugin: passes on to the daemon what sudo said, and obeys the answer.
+
+No policy, option or environment rule lives here: anything but one exact, complete allow is a deny. The one decision made
+here is root's: where the daemon cannot be asked, root outside a session may go on, and that is logged.
+
+One file, past the usual length: it is replaced as a whole or not at all, since a plugin of which a part is missing or of
+another version disables all of sudo.
+"""
+
+from __future__ import annotations
+
+# The C halves of socket, json, signal and base64: the Python halves would cost 4 ms of every sudo.
+import _json
+import _signal
+import _socket
+import binascii
+import errno
+import os
+import stat
+import sys
+import time
+
+import sudo
+
+VERSION = "0.1.0"
+FRONT_END = "sudo-python"
+INTERFACE = "io.jitsudo.Decide."
+SECURE_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+SESSIONS_SLICE = b"jitsudo.slice"
+
+SILENCE_SECONDS = 2.0
+TICK_SECONDS = 0.1
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+CHUNK_BYTES = 65_536
+MAX_ID = 0xFFFF_FFFE  # 0xFFFFFFFF is "no change" to setresuid(2): CVE-2019-14287
+MAX_LOG_CHARS = 1500
+LOG_AUTHPRIV_WARNING = 10 << 3 | 4  # syslog(3)
+
+LOOK = "see `systemctl status jitsudod`; root is not affected"
+# sudo's own handlers swallow these until the command runs: somebody who waits must be able to give up.
+GIVE_UP = frozenset({_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM})
+REPLY_KEYS = frozenset({"verdict", "session", "token", "command_info", "argv", "env", "code", "message", "hints", "text"})
+# Without runas_uid sudo runs as uid 0, without umask with the caller's: an allow that lacks one is not an allow.
+INFO_KEYS = frozenset({"command", "umask", "closefrom", "use_pty", "runas_uid", "runas_gid", "runas_groups"})
+INFO_IDS = frozenset({"runas_uid", "runas_euid", "runas_gid", "runas_egid"})
+# What root may not ask for while the daemon is away: it can do without sudo what needs more than this.
+NOT_ALONE = (
+    "sudoedit", "implied_shell", "cmnd_chroot", "cmnd_cwd", "closefrom", "timeout", "preserve_environment",
+    "preserve_groups", "remote_host", "selinux_role", "selinux_type",
+)  # fmt: skip
+
+
+class Refusal(Exception):
+    """The command does not run; `message` and `hints` tell the person why and what to do."""
+
+    def __init__(self, message, *hints):
+        super().__init__(message)
+        self.message = message
+        self.hints = hints
+
+
+class Outage(Refusal):
+    """The daemon cannot be asked, or did not answer with sense."""
+
+
+class Disconnected(Outage):
+    """The connection ended before the answer."""
+
+
+def not_understood(why):
+    return Outage(f"the daemon's answer was not understood ({why})", LOOK)
+
+
+def printable(text, keep=""):
+    """The text with whatever could steer a terminal or a log written out (CVE-2023-28486)."""
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+
+
+def raw(text):
+    # Not os.fsencode: in sudo the file system's encoding follows the caller's locale.
+    return text.encode("utf-8", "surrogateescape")
+
+
+def to_wire(text):
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return {"base64": binascii.b2a_base64(raw(text), newline=False).decode()}
+    return text
+
+
+def encode(value):
+    write = _json.make_encoder(None, None, _json.encode_basestring_ascii, None, ":", ",", False, False, False)
+    return "".join(write(value, 0)).encode()
+
+
+class JsonRules:
+    """What the scanner is to do: objects without doubled keys, no NaN, no floats."""
+
+    strict = True
+    object_hook = None
+    parse_int = int
+
+    @staticmethod
+    def object_pairs_hook(pairs):
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise ValueError("doubled key")
+        return found
+
+    @staticmethod
+    def parse_float(text):
+        raise ValueError(f"number {text}")
+
+    parse_constant = parse_float
+
+
+def decode(frame):
+    """The object that a frame holds. Raises Outage for anything else."""
+    try:
+        text = frame.decode()
+        value, end = _json.make_scanner(JsonRules)(text, 0)
+    except (ValueError, StopIteration, RecursionError) as fault:
+        raise not_understood("not JSON") from fault
+    if end != len(text) or type(value) is not dict:
+        raise not_understood("not one JSON object")
+    return value
+
+
+def check_directory(path, owner):
+    """Refuse to talk to a socket in a folder that somebody else could have planted."""
+    try:
+        status = os.lstat(path)
+    except OSError as fault:
+        raise Outage(f"the daemon is not running ({path}: {os.strerror(fault.errno)})", LOOK) from fault
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner or status.st_mode & 0o022:
+        raise Outage(f"{path} is not a folder of root's alone", f"have root look at {path}")
+
+
+class Channel:
+    """One connection to the daemon: a call, then its replies, within the deadline."""
+
+    def __init__(self, path, owner):
+        self.deadline = time.monotonic() + SILENCE_SECONDS
+        self.buffer = bytearray()
+        self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        self.socket.settimeout(TICK_SECONDS)
+        try:
+            self._connect(path)
+            credentials = self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+            if int.from_bytes(credentials[4:8], sys.byteorder) != owner:
+                raise Outage(f"what listens on {path} is not root's", f"have root look at {path}")
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def _connect(self, path):
+        while True:
+            try:
+                return self.socket.connect(path)
+            except OSError as fault:
+                # A full backlog is EAGAIN at once, whatever the time-out (unix(7)).
+                if fault.errno != errno.EAGAIN and not isinstance(fault, TimeoutError):
+                    problem = os.strerror(fault.errno or errno.EIO)
+                    raise Outage(f"the daemon is not running ({path}: {problem})", LOOK) from fault
+            self._still_waiting()
+            time.sleep(TICK_SECONDS / 2)
+
+    def call(self, method, parameters, descriptors, on_pending):
+        """The one final reply. Raises Outage where there is none, Refusal where the person gave up waiting."""
+        frame = encode({"method": INTERFACE + method, "parameters": parameters, "more": True}) + b"\0"
+        if len(frame) > MAX_FRAME_BYTES:
+            raise Refusal("arguments and environment are too large", "run it with a smaller environment")
+        self._expect_nothing()
+        self.deadline = time.monotonic() + SILENCE_SECONDS
+        self._send(frame, descriptors)
+        while True:
+            reply = decode(self._frame())
+            parameters, continues = reply.get("parameters"), reply.get("continues", False)
+            if not reply.keys() <= {"parameters", "continues", "error"} or type(parameters) is not dict:
+                raise not_understood("not a reply")
+            if continues is False:
+                if self.buffer:
+                    raise not_understood("more than one reply")
+                return reply
+            if continues is not True or "error" in reply or [*map(type, parameters.values())] != [str]:
+                raise not_understood("not a reply")
+            self.deadline = time.monotonic() + SILENCE_SECONDS
+            on_pending(parameters.get("pending", ""))
+
+    def _expect_nothing(self):
+        # What comes unasked would be taken for the answer to the next call.
+        self.socket.settimeout(0)
+        try:
+            if self.socket.recv(1):
+                raise not_understood("more than one reply")
+            raise Disconnected("the daemon closed the connection", LOOK)
+        except BlockingIOError:
+            self.socket.settimeout(TICK_SECONDS)
+        except OSError as fault:
+            raise Disconnected("the daemon closed the connection", LOOK) from fault
+
+    def _send(self, frame, descriptors):
+        rights = b"".join(fd.to_bytes(4, sys.byteorder) for fd in descriptors)
+        ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if rights else []
+        rest = memoryview(frame)
+        while rest:
+            try:
+                sent = self.socket.sendmsg([rest], ancillary)
+                rest, ancillary = rest[sent:], []
+            except TimeoutError:
+                self._still_waiting()
+            except OSError as fault:
+                raise Disconnected("the daemon closed the connection", LOOK) from fault
+
+    def _frame(self):
+        seen = 0
+        while (end := self.buffer.find(0, seen)) < 0:
+            seen = len(self.buffer)
+            if len(self.buffer) > MAX_FRAME_BYTES:
+                raise not_understood("too long")
+            try:
+                chunk = self.socket.recv(CHUNK_BYTES)
+            except TimeoutError:
+                chunk = None
+            except OSError as fault:
+                raise Disconnected("the daemon closed the connection", LOOK) from fault
+            if chunk == b"":
+                raise Disconnected("the daemon closed the connection", LOOK)
+            self.buffer += chunk or b""
+            self._still_waiting()
+        frame = bytes(self.buffer[:end])
+        del self.buffer[: end + 1]
+        return frame
+
+    def _still_waiting(self):
+        waiting = _signal.sigpending() & GIVE_UP
+        if waiting and waiting - ignored_signals():
+            raise Refusal("interrupted")
+        if time.monotonic() >= self.deadline:
+            raise Outage(f"the daemon did not answer for {SILENCE_SECONDS:.0f} seconds", LOOK)
+
+
+def ignored_signals():
+    """The signals that the caller ignores (nohup): those are kept pending too while they are blocked."""
+    with open("/proc/self/status", "rb") as status:
+        for line in status:
+            if line.startswith(b"SigIgn:"):
+                bits = int(line[7:], 16)
+                return {number for number in GIVE_UP if bits >> (number - 1) & 1}
+    return set()
+
+
+def refused(name, parameters):
+    message, hint = parameters.get("message"), parameters.get("hint")
+    if name != INTERFACE + "Refused" or type(message) is not str:
+        return not_understood(f"error {printable(str(name))[:100]}")
+    return Refusal(message, *([hint] if type(hint) is str else []))
+
+
+def verdict_of(reply):
+    """Return only where the reply says "allow"; raise a Refusal for everything else."""
+    verdict = reply.get("verdict")
+    if type(verdict) is not str:
+        raise not_understood("no verdict")
+    if verdict == "allow":
+        if not reply.keys() <= REPLY_KEYS:
+            raise not_understood("an allow with terms that this plugin does not know")
+        return
+    message, hints = reply.get("message"), reply.get("hints")
+    if verdict != "deny":
+        raise Refusal(f"the daemon answered {printable(verdict)[:100]!r}, which this plugin cannot do")
+    hints = [hint for hint in hints if type(hint) is str] if type(hints) is list else []
+    raise Refusal(message if type(message) is str and message else "denied", *hints)
+
+
+def texts(value, what):
+    """A non-empty tuple of str from a list of wire texts, each fit to be passed to execve(2) by sudo."""
+    if type(value) is not list or not value:
+        raise not_understood(f"{what} is not a list")
+    found = []
+    for item in value:
+        try:
+            if type(item) is dict and len(item) == 1:
+                item = binascii.a2b_base64(item["base64"], strict_mode=True).decode()
+            item.encode()
+        except UnicodeError as fault:
+            # sudo's Python host would crash on it, or run something else.
+            raise Refusal("sudo's Python plugins cannot pass on bytes that are not UTF-8") from fault
+        except Exception as fault:
+            raise not_understood(f"{what} holds something that is not text") from fault
+        if type(item) is not str or "\0" in item:
+            raise not_understood(f"{what} holds something that is not text")
+        found.append(item)
+    return tuple(found)
+
+
+def pairs(items, what):
+    found = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not key or not equals or key in found:
+            raise not_understood(f"{what} is malformed")
+        found[key] = value
+    return found
+
+
+def is_id(text):
+    return text.isascii() and text.isdigit() and (text == "0" or text[0] != "0") and int(text) <= MAX_ID
+
+
+def terms(reply, current):
+    """(session, token, command_info, argv, env) of an allow. Raises Outage where it is not complete and exact."""
+    session, token = reply.get("session"), reply.get("token")
+    if session is None and token is None:
+        # Only root, outside a session, runs without one.
+        if os.getuid() != 0 or current is not None:
+            raise not_understood("no session")
+    elif type(session) is not str or type(token) is not str or not session or not token:
+        raise not_understood("session and token")
+    elif current not in (None, session):
+        raise not_understood("another session")
+    info = texts(reply.get("command_info"), "command_info")
+    found = pairs(info, "command_info")
+    if (
+        not found.keys() >= INFO_KEYS
+        or not found["command"].startswith("/")
+        or found["use_pty"] != "true"
+        or not all(is_id(found[key]) for key in INFO_IDS & found.keys())
+        or not all(is_id(gid) for gid in found["runas_groups"].split(","))
+        or not found["closefrom"].isdigit()
+        or not found["umask"]
+        or not set(found["umask"]) <= set("01234567")
+    ):
+        raise not_understood("command_info is incomplete")
+    argv, env = texts(reply.get("argv"), "argv"), texts(reply.get("env"), "env")
+    pairs(env, "env")
+    return session, token, info, argv, env
+
+
+def look_up(name):
+    """The command's path, absolute, not resolved; None where there is no such program."""
+    if "/" in name:
+        try:
+            candidates = (os.path.join(os.getcwdb(), raw(name)) if name[0] != "/" else raw(name),)
+        except OSError:
+            return None
+    else:
+        candidates = tuple(raw(f"{folder}/{name}") for folder in SECURE_PATH) if name else ()
+    for path in candidates:
+        try:
+            mode = os.stat(path).st_mode
+        except (OSError, ValueError):
+            continue
+        if stat.S_ISREG(mode) and mode & 0o111:
+            return path.decode("utf-8", "surrogateescape")
+    return None
+
+
+def is_rc(answer):
+    return isinstance(answer, sudo.RC)
+
+
+def is_verdict(answer):
+    """REJECT, or ACCEPT with everything: sudo crashes on a bare ACCEPT, on True and on None."""
+    if type(answer) is tuple and len(answer) == 4:
+        return answer[0] is sudo.RC.ACCEPT and all(type(part) is tuple for part in answer[1:])
+    return is_rc(answer) and answer is not sudo.RC.ACCEPT
+
+
+def explicit(is_complete):
+    """Make a callback answer with an explicit code, whatever happens inside it."""
+
+    def wrap(callback):
+        def answer(self, *given, **named):
+            code = sudo.RC.REJECT
+            try:
+                code = callback(self, *given, **named)
+            except Refusal as refusal:
+                self._say(refusal)
+            # Broad on purpose: whatever goes wrong while a command is judged is a deny.
+            except BaseException as fault:  # noqa: BLE001
+                self._say(Refusal(f"internal error in sudo's plugin ({type(fault).__name__})", LOOK))
+            return code if is_complete(code) else sudo.RC.REJECT
+
+        answer.__name__ = callback.__name__
+        return answer
+
+    return wrap
+
+
+class JitsudoPolicy(sudo.Plugin):
+    """The plugin; sudo makes one for each invocation."""
+
+    # For tests, which replace them in a subclass: nothing that a caller controls may.
+    RUN_DIRECTORY = "/run/jitsudo"
+    OWNER = 0
+    CGROUP = "/proc/self/cgroup"
+    SYSLOG = "/dev/log"
+
+    def __init__(self, user_env=(), settings=(), version="", user_info=(), plugin_options=(), **later):  # noqa: ARG002
+        self.told = {"user_info": user_info, "settings": settings, "user_env": user_env}
+        self.settings = dict(item.partition("=")[::2] for item in settings)
+        self.channel = self.session = self.token = None
+        self.accepted = 0
+        self.shown = set()
+
+    @explicit(is_verdict)
+    def check_policy(self, argv, env_add):
+        path = look_up(argv[0]) if argv else None
+        question = {
+            "invocation": self._invocation(),
+            "argv": [*map(to_wire, argv)],
+            "env_add": [*map(to_wire, env_add)],
+            "command": path and to_wire(path),
+            "descriptors": [],
+            "sub_command": self.accepted > 0,
+        }
+        files = [("root", b"/", os.O_PATH), ("cwd", b".", os.O_PATH)]
+        files += [("command", raw(path), os.O_PATH)] if path else []
+        files += [("terminal", b"/dev/tty", os.O_RDWR | os.O_NOCTTY)]
+        try:
+            session, token, info, argv, env = terms(self._judged("Check", question, files), self.session)
+        except Outage as outage:
+            session = token = None
+            info, argv, env = self._root_alone(argv, env_add, path, outage)
+        self.session, self.token = session, token
+        self.accepted += 1
+        return sudo.RC.ACCEPT, info, argv, env
+
+    @explicit(is_rc)
+    def init_session(self, user_pwd, user_env):  # noqa: ARG002
+        if self.session is not None:
+            self._judged("Started", {"session": self.session, "token": self.token})
+        return sudo.RC.ACCEPT if self.accepted else sudo.RC.REJECT
+
+    @explicit(is_rc)
+    def list(self, argv, is_verbose, user):
+        path = look_up(argv[0]) if argv else None
+        question = {
+            "invocation": self._invocation(),
+            "argv": [*map(to_wire, argv)],
+            "command": path and to_wire(path),
+            "verbose": bool(is_verbose),
+            "user": user and to_wire(user),
+        }
+        text = self._judged("List", question).get("text")
+        if type(text) is str:
+            sudo.log_info(printable(text.rstrip("\n"), keep="\n"))
+        return sudo.RC.ACCEPT
+
+    @explicit(is_rc)
+    def validate(self):
+        self._judged("Validate", {"invocation": self._invocation()})
+        return sudo.RC.ACCEPT
+
+    @explicit(is_rc)
+    def invalidate(self, remove):
+        self._ask("Invalidate", {"invocation": self._invocation(), "remove": bool(remove)})
+        return sudo.RC.ACCEPT
+
+    @explicit(is_rc)
+    def show_version(self, is_verbose):  # noqa: ARG002
+        sudo.log_info(f"jitsudo policy plugin for sudo, version {VERSION}")
+        return sudo.RC.ACCEPT
+
+    @explicit(is_rc)
+    def close(self, exit_status, error):
+        ended = {"session": self.session, "token": self.token, "wait_status": exit_status, "errno": error}
+        try:
+            if self.session is not None:
+                try:
+                    self._ask("Close", ended)
+                except Disconnected:
+                    self._ask("Close", ended)
+        except Refusal:
+            # The command is over; the daemon learns it from the end of the connection.
+            return sudo.RC.REJECT
+        return sudo.RC.ACCEPT
+
+    def _invocation(self):
+        return {"front_end": FRONT_END} | {key: [*map(to_wire, items)] for key, items in self.told.items()}
+
+    def _judged(self, method, parameters, files=()):
+        reply = self._ask(method, parameters, files)
+        verdict_of(reply)
+        return reply
+
+    def _ask(self, method, parameters, files=()):
+        """The parameters of the daemon's reply. Raises Refusal where it refuses, Outage where it does not answer."""
+        mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, GIVE_UP)
+        opened = {}
+        try:
+            for name, path, flags in files:
+                try:
+                    opened[name] = os.open(path, flags | os.O_CLOEXEC)
+                except OSError:
+                    continue
+            if files:
+                parameters["descriptors"] = [*opened]
+            if self.channel is None:
+                check_directory(self.RUN_DIRECTORY, self.OWNER)
+                self.channel = Channel(f"{self.RUN_DIRECTORY}/decide", self.OWNER)
+            reply = self.channel.call(method, parameters, opened.values(), self._show)
+        except BaseException:
+            # A connection on which an answer may still come is out of step.
+            if self.channel is not None:
+                self.channel.socket.close()
+                self.channel = None
+            raise
+        finally:
+            for descriptor in opened.values():
+                os.close(descriptor)
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+        if "error" in reply:
+            raise refused(reply["error"], reply["parameters"])
+        return reply["parameters"]
+
+    def _show(self, pending):
+        if pending and pending not in self.shown and self.settings.get("noninteractive") != "true":
+            self.shown.add(pending)
+            sudo.log_error(f"jitsudo: {printable(pending)}")
+
+    def _say(self, refusal):
+        try:  # noqa: SIM105 - contextlib is not worth its import
+            sudo.log_error("\n".join(["jitsudo: " + printable(refusal.message), *map(printable, refusal.hints)]))
+        except BaseException:  # noqa: BLE001, S110 - a person who cannot be told is refused all the same
+            pass
+
+    def _root_alone(self, argv, env_add, path, outage):
+        """What root's own command runs with while the daemon cannot be asked; raises `outage` for everybody else."""
+        if os.getuid() != 0 or self.session is not None or self._inside_a_session():
+            raise outage
+        if env_add or any(self.settings.get(key, "false") != "false" for key in NOT_ALONE):
+            raise Refusal(f"{outage.message}; until it is back, root can use sudo for plain commands, -i and -s only")
+        import grp
+        import pwd
+
+        user = entry(pwd.getpwuid, pwd.getpwnam, self.settings.get("runas_user", "root"))
+        group = self.settings.get("runas_group")
+        gid = user.pw_gid if group is None else entry(grp.getgrgid, grp.getgrnam, group).gr_gid
+        cwd = ()
+        if self.settings.get("login_shell") == "true":
+            path = user.pw_shell or "/bin/sh"
+            argv, cwd = ("-" + path.rpartition("/")[2], *argv[1:]), (f"cwd={user.pw_dir}",)
+        if path is None:
+            raise Refusal(f"{argv[0] if argv else 'command'}: command not found")
+        others = [str(other) for other in os.getgrouplist(user.pw_name, gid) if other != gid]
+        info = (
+            f"command={path}", "umask=022", "closefrom=3", "use_pty=true", f"runas_uid={user.pw_uid}",
+            f"runas_euid={user.pw_uid}", f"runas_gid={gid}", f"runas_egid={gid}",
+            "runas_groups=" + ",".join([str(gid), *others]), f"runas_user={user.pw_name}", *cwd,
+        )  # fmt: skip
+        told = dict(item.partition("=")[::2] for item in reversed(self.told["user_env"]))
+        ran = " ".join([path, *argv[1:]])
+        env = {
+            "TERM": "unknown",
+            **{name: told[name] for name in ("LANG", "LC_ALL", "TERM") if name in told and not set(told[name]) & set("/%")},
+            "HOME": user.pw_dir, "LOGNAME": user.pw_name, "MAIL": f"/var/mail/{user.pw_name}",
+            "PATH": ":".join(SECURE_PATH), "SHELL": user.pw_shell or "/bin/sh", "SUDO_COMMAND": ran[:4096],
+            "SUDO_GID": str(os.getgid()), "SUDO_UID": "0", "SUDO_USER": "root", "USER": user.pw_name,
+        }  # fmt: skip
+        self._log(f"root ran {ran!r} as {user.pw_name} without a decision: {outage.message}")
+        return info, tuple(argv), tuple(f"{name}={value}" for name, value in env.items())
+
+    def _inside_a_session(self):
+        with open(self.CGROUP, "rb") as lines:
+            return any(SESSIONS_SLICE in line.rstrip().split(b"/") for line in lines)
+
+    def _log(self, text):
+        # Not the syslog module: since Python 3.12 it refuses to work in a sub-interpreter. And never waiting.
+        line = f"<{LOG_AUTHPRIV_WARNING}>jitsudo[{os.getpid()}]: {printable(text)[:MAX_LOG_CHARS]}"
+        log = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+        try:
+            log.settimeout(0)
+            log.connect(self.SYSLOG)
+            log.send(raw(line))
+        except OSError:
+            sudo.log_error(f"jitsudo: {printable(text)} (and this could not be logged)")
+        finally:
+            log.close()
+
+
+def entry(by_id, by_name, wanted):
+    """The user or group of a name or `#id`; ids are plain digits and nothing else (CVE-2019-14287)."""
+    try:
+        if wanted[:1] != "#":
+            return by_name(wanted)
+        if is_id(wanted[1:]):
+            return by_id(int(wanted[1:]))
+    except (KeyError, ValueError):
+        pass
+    raise Refusal(f"unknown user or group {wanted}")

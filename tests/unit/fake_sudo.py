@@ -1,0 +1,187 @@
+"""Stand-ins for what sudo's plugin lives among: the `sudo` module, and a daemon on a real socket that follows a script."""
+
+from __future__ import annotations
+
+import array
+import enum
+import importlib.util
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PLUGIN_FILE = Path(__file__).resolve().parents[2] / "sudo" / "python" / "jitsudo_sudo_plugin.py"
+
+
+class RC(enum.IntEnum):
+    """The return codes of sudo_plugin_python(5), with their aliases."""
+
+    ACCEPT = 1
+    OK = 1
+    REJECT = 0
+    ERROR = -1
+    USAGE_ERROR = -2
+
+
+class FakeSudo(types.ModuleType):
+    """The `sudo` module as the plugin sees it; `errors` and `infos` hold what a person would read."""
+
+    def __init__(self) -> None:
+        super().__init__("sudo")
+        self.RC = RC
+        self.Plugin = object
+        self.errors: list[str] = []
+        self.infos: list[str] = []
+
+    def log_error(self, text: str) -> None:
+        text.encode()
+        self.errors.append(text)
+
+    def log_info(self, text: str) -> None:
+        text.encode()
+        self.infos.append(text)
+
+
+def load_plugin(sudo: FakeSudo) -> Any:
+    """A fresh copy of the plugin's module, loaded beside the stand-in."""
+    spec = importlib.util.spec_from_file_location("jitsudo_sudo_plugin", PLUGIN_FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get("sudo")
+    sys.modules["sudo"] = sudo
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        if before is None:
+            del sys.modules["sudo"]
+        else:
+            sys.modules["sudo"] = before
+    return module
+
+
+@dataclass
+class Call:
+    """One call as the daemon got it; `inodes` are those of the descriptors, by the names they were given."""
+
+    method: str
+    parameters: dict[str, Any]
+    inodes: dict[str, tuple[int, int]]
+    connection: int
+
+
+# A step says what the daemon does with one call.
+Step = Callable[[socket.socket], None]
+
+
+def answer(parameters: object, **more: object) -> Step:
+    """Send one reply."""
+    return send(json.dumps({"parameters": parameters, **more}).encode() + b"\0")
+
+
+def send(*pieces: bytes) -> Step:
+    """Send exactly these bytes."""
+
+    def step(connection: socket.socket) -> None:
+        for piece in pieces:
+            connection.sendall(piece)
+
+    return step
+
+
+def silence(_connection: socket.socket) -> None:
+    """Say nothing, and stay."""
+
+
+def hang_up(connection: socket.socket) -> None:
+    """Close the connection."""
+    connection.shutdown(socket.SHUT_RDWR)
+
+
+def in_turn(*steps: Step) -> Step:
+    """Do several things for one call."""
+
+    def step(connection: socket.socket) -> None:
+        for each in steps:
+            each(connection)
+
+    return step
+
+
+def pause(seconds: float) -> Step:
+    """Wait."""
+    return lambda _connection: threading.Event().wait(seconds) and None
+
+
+@dataclass
+class ScriptedDaemon:
+    """Listens on FOLDER/decide and does, for each call in turn, the next step of its script; then it is silent."""
+
+    folder: Path
+    script: list[Step]
+    calls: list[Call] = field(default_factory=list)
+
+    def __enter__(self) -> ScriptedDaemon:
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.folder / "decide"))
+        self.listener.listen()
+        self.open: list[socket.socket] = []
+        self._start(self._accept)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        for connection in self.open:
+            connection.close()
+
+    def _start(self, work: Callable[..., None], *arguments: object) -> None:
+        # Threads inherit the mask: a signal sent to the process must find the plugin's thread, not one of these.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        threading.Thread(target=work, args=arguments, daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.open.append(connection)
+            threading.Thread(target=self._serve, args=(connection, len(self.open)), daemon=True).start()
+
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        try:
+            while True:
+                frame, inodes = self._frame(connection)
+                if not frame:
+                    return
+                call = json.loads(frame)
+                names = call["parameters"].get("descriptors", [])
+                self.calls.append(Call(call["method"], call["parameters"], dict(zip(names, inodes, strict=True)), number))
+                step = self.script.pop(0) if self.script else silence
+                step(connection)
+        except OSError:
+            return
+
+    @staticmethod
+    def _frame(connection: socket.socket) -> tuple[bytes, list[tuple[int, int]]]:
+        data, inodes = b"", []
+        while not data.endswith(b"\0"):
+            chunk, ancillary, _, _ = connection.recvmsg(65_536, socket.CMSG_SPACE(64))
+            for _level, _kind, packed in ancillary:
+                for descriptor in array.array("i", packed):
+                    status = os.fstat(descriptor)
+                    inodes.append((status.st_dev, status.st_ino))
+                    os.close(descriptor)
+            if not chunk:
+                return b"", []
+            data += chunk
+        return data[:-1], inodes
