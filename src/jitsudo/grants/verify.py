@@ -255,7 +255,9 @@ def _check_threshold(grant: Grant, request: Request, approvals: tuple[Approval, 
         raise DocumentRefused(8, "an approval is of another request")
     if role.standing and role.approvals:
         raise DocumentRefused(8, f"the role {role.name} is standing and asks for approvals: it cannot be both")
-    if not role.approvals:
+    if role.approvals < 0:
+        raise DocumentRefused(8, f"the role {role.name} has no threshold")
+    if role.approvals == 0:
         return
     counted: list[Approval] = []
     taken = _identities(request.person)
@@ -274,7 +276,8 @@ def _check_threshold(grant: Grant, request: Request, approvals: tuple[Approval, 
 
 
 def _identities(subject: Subject) -> frozenset[int | str]:
-    return frozenset({int(subject.uid), str(subject.name), *([int(subject.login_uid)] if subject.login_uid else [])})
+    found: frozenset[int | str] = frozenset((int(subject.uid), str(subject.name)))
+    return found if subject.login_uid is None else found | {int(subject.login_uid)}
 
 
 def _approver_identities(approval: Approval) -> frozenset[int | str] | None:
