@@ -112,7 +112,7 @@ def may_approve(
     entry = policy.approver_of(approver.name)
     if approver.login_uid != approver.uid and not (entry and login_name in entry.accounts):
         return no("the person who logged in is somebody else")
-    if _same_human(approver, requester, requester_login_name, entry, policy):
+    if _same_human(approver, requester, requester_login_name, entry):
         return no("requests are never approved by the person who made them")
     if requester.login_uid not in (None, requester.uid) and requester_login_name is None:
         return no("it is not known who is behind the request")
@@ -125,7 +125,7 @@ def may_approve(
 
 
 def _speaks_for(principal: Principal, approver: Person, entry: Approver | None) -> bool:
-    """Whether an approval counts for this principal: every account of one human counts for the same user principals."""
+    """Whether this person's approval counts for this principal."""
     if principal.kind == "user":
         return principal.name == approver.name
     if principal.kind == "group":
@@ -134,7 +134,7 @@ def _speaks_for(principal: Principal, approver: Person, entry: Approver | None) 
 
 
 def _same_human(
-    approver: Person, requester: Person, requester_login: UserName | None, entry: Approver | None, policy: Policy
+    approver: Person, requester: Person, requester_login: UserName | None, entry: Approver | None
 ) -> bool:
     """By uid, by login uid, by name, or by an entry under `approvers:` that unites their accounts."""
     requester_uids = {requester.uid, requester.login_uid} - {None}

@@ -20,7 +20,7 @@ def read_span(text: str) -> Span:
     if not found:
         raise InvalidValue(f"not hours: {text!r}", "write e.g. 'Mon-Fri 08:00-18:00'")
     start, end = _minute(found[2], found[3]), _minute(found[4], found[5])
-    if start == end or start == _MINUTES_A_DAY:
+    if start in (end, _MINUTES_A_DAY):
         raise InvalidValue(f"hours that are empty or a whole day: {text!r}", "write 00:00-24:00 for a whole day")
     return Span(tuple(sorted({day for part in found[1].split(",") for day in _days(part)})), start, end)
 

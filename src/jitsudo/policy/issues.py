@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jitsudo.policy.nodes import Pos
+from jitsudo.types import is_plain_text
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,3 +26,8 @@ class Issue:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}: {self.message}"
+
+
+def shown(text: str) -> str:
+    """Text from outside as a message may hold it: what could steer a terminal or deceive is escaped."""
+    return text if is_plain_text(text) else ascii(text)[1:-1]

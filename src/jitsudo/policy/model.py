@@ -15,6 +15,7 @@ from jitsudo.policy.patterns import Pattern
 from jitsudo.policy.rules import ASIDE, UNORDERED, Match, Rule
 from jitsudo.types import AbsPath, Duration, RoleName, UserName
 
+_ROOT_FOLDER = AbsPath("/")
 DEFAULT_WITHIN = Duration(15 * 60)
 DEFAULT_DURATION = Duration(30 * 60)
 DEFAULT_EXPIRES_AFTER = Duration(3600)
@@ -221,7 +222,7 @@ class InlineTest:
     at: str | None = None
     source: str | None = None
     authenticated: bool = True
-    cwd: AbsPath = AbsPath("/")
+    cwd: AbsPath = _ROOT_FOLDER
     links: tuple[tuple[str, str], ...] = ()
     pos: Pos = field(kw_only=True, metadata=ASIDE)
 

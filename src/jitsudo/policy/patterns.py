@@ -93,7 +93,8 @@ class Pattern:
         for char in text:
             code = ord(char)
             shy = leading and char in "-." and not lenient
-            states = self._closure([at + 1 for at, chars in self._chars(states) if chars.has(code) and not (shy and chars.wild)])
+            reached = (at + 1 for at, chars in self._chars(states) if chars.has(code) and not (shy and chars.wild))
+            states = self._closure(list(reached))
             if not states:
                 return False
             leading = char == "/"
@@ -407,10 +408,9 @@ def _glob_class(text: str, at: int) -> tuple[_Chars, int]:
 def _without_slash(ranges: tuple[tuple[int, int], ...], negated: bool) -> _Chars:
     if negated:
         return _Chars((*ranges, (_SLASH, _SLASH)), negated=True, wild=True)
-    cut = ((low, high) for low, high in ranges)
     pieces = [
         piece
-        for low, high in cut
+        for low, high in ranges
         for piece in ((low, min(high, _SLASH - 1)), (max(low, _SLASH + 1), high))
         if piece[0] <= piece[1]
     ]

@@ -1,0 +1,150 @@
+"""Where a path named on a command line leads, and whether anybody but root could change that meanwhile."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from jitsudo.errors import InvalidValue
+from jitsudo.policy.rules import PathUnder
+from jitsudo.policy.world import World
+from jitsudo.types import AbsPath
+
+# usr-merge (file-hierarchy(7)): these top-level folders are links into /usr on the hosts that have it.
+_MERGED = ("/bin/", "/sbin/", "/lib/", "/lib64/")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The world and the cwd of one evaluation. Folders of the policy are resolved once."""
+
+    world: World
+    cwd: AbsPath
+    _resolved: dict[AbsPath, AbsPath | None] = field(default_factory=dict)
+
+    def folder(self, path: AbsPath) -> AbsPath | None:
+        """The real path of a folder that the policy names."""
+        if path not in self._resolved:
+            self._resolved[path] = self.world.real_path(path)
+        return self._resolved[path]
+
+    def absolute(self, text: str) -> AbsPath | None:
+        """`text` against the cwd, not normalized; None where it cannot be a path."""
+        try:
+            return AbsPath(text if text.startswith("/") else f"{self.cwd}/{text}") if text else None
+        except InvalidValue:
+            return None
+
+
+def shortest(path: str) -> str:
+    """`path` without `.`, `..`, doubled and trailing slashes, as text alone."""
+    return "/" + posixpath.normpath(path).lstrip("/")
+
+
+def lies_under(path: str, folder: str) -> bool:
+    """Whether `path` is `folder` or beneath it; both in their shortest form."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def folders_above(path: str) -> Iterator[AbsPath]:
+    """Every folder on the way to `path`, the nearest first, `/` last."""
+    while path != "/":
+        path = posixpath.dirname(path)
+        yield AbsPath(path)
+
+
+def only_root_can_redirect(path: str, world: World) -> bool:
+    """Whether every folder above `path` is root's and writable by nobody else.
+
+    A link on the way is as safe as the folder that holds it: links cannot be written, only replaced.
+    """
+    for folder in folders_above(path):
+        facts = world.facts(folder)
+        if facts is None or not (facts.kind == "link" or (facts.kind == "directory" and facts.roots_alone)):
+            return False
+    return True
+
+
+def path_matches(wanted: PathUnder, text: str, place: Place) -> bool:
+    """Whether an argument is a path that the type admits: as named and as resolved, with safe folders on both ways."""
+    path = place.absolute(text)
+    real = place.world.real_path(path) if path else None
+    if path is None or real is None:
+        return False
+    named = shortest(path)
+    if not any(_is_within(wanted, folder, named, real, place) for folder in wanted.under):
+        return False
+    if not (only_root_can_redirect(named, place.world) and only_root_can_redirect(real, place.world)):
+        return False
+    return _is_of_kind(wanted, real, place.world)
+
+
+def _is_within(wanted: PathUnder, folder: AbsPath, named: str, real: str, place: Place) -> bool:
+    real_folder = place.folder(folder)
+    if real_folder is None or not lies_under(named, folder) or not lies_under(real, real_folder):
+        return False
+    if wanted.glob is None:
+        return True
+    return wanted.glob.matches(_beneath(named, folder)) and wanted.glob.matches(_beneath(real, real_folder))
+
+
+def _beneath(path: str, folder: str) -> str:
+    return path[len(folder.rstrip("/")) + 1 :]
+
+
+def _is_of_kind(wanted: PathUnder, real: AbsPath, world: World) -> bool:
+    if wanted.exists is None and wanted.kind is None:
+        return True
+    facts = world.facts(real)
+    if facts is None:
+        return wanted.exists is False and wanted.kind is None
+    return wanted.exists is not False and wanted.kind in (None, facts.kind)
+
+
+def path_may_concern(wanted: PathUnder, text: str, place: Place, *, embedded: bool) -> bool:
+    """Whether an argument may lead to what a guardrail protects: beneath its folders, or to a folder that holds them.
+
+    What cannot be resolved may. `embedded`: `text` is a part of an argument that may not be a path at all; a single
+    name counts only where such a file exists.
+    """
+    path = place.absolute(text)
+    if path is None:
+        return bool(text)
+    real = place.world.real_path(path)
+    if real is None:
+        return not embedded or "/" in text or place.world.facts(path) is not None
+    named = shortest(path)
+    return any(_may_lead_to(wanted, folder, named, real, place) for folder in wanted.under)
+
+
+def _may_lead_to(wanted: PathUnder, folder: AbsPath, named: str, real: str, place: Place) -> bool:
+    for way, top in ((named, folder), (real, folder), (real, place.folder(folder) or folder)):
+        if lies_under(top, way):
+            return True
+        if lies_under(way, top) and (wanted.glob is None or wanted.glob.matches(_beneath(way, top), lenient=True)):
+            return True
+    return False
+
+
+def is_same_program(looked_up: AbsPath, wanted: AbsPath, world: World) -> bool:
+    """Whether two paths are one but for the usr-merge. Other names of a program are other programs."""
+    if looked_up == wanted:
+        return True
+    if _merged(looked_up) != _merged(wanted):
+        return False
+    ours, theirs = world.facts(wanted), world.facts(looked_up)
+    return ours is not None and theirs is not None and (ours.dev, ours.ino) == (theirs.dev, theirs.ino)
+
+
+def _merged(path: str) -> str:
+    return f"/usr{path}" if path.startswith(_MERGED) else path
+
+
+def is_roots_program(path: AbsPath, world: World) -> bool:
+    """Whether `path` is an executable file that root alone can change or replace."""
+    real = world.real_path(path)
+    facts = world.facts(real) if real else None
+    if real is None or facts is None or facts.kind != "file" or not facts.roots_alone or not facts.mode & 0o111:
+        return False
+    return only_root_can_redirect(path, world) and only_root_can_redirect(real, world)
