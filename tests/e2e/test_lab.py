@@ -51,7 +51,10 @@ def test_streams_carry_bytes_and_stay_apart(bare_host: Lab, user: str | None) ->
 
 def test_a_user_gets_a_real_login_session(bare_host: Lab) -> None:
     """Login uid, groups, home, environment and a logind session, as after a login."""
-    script = 'cat /proc/self/loginuid; echo; id -un; id -Gn; pwd; echo "$HOME $SHELL $USER $LOGNAME"; loginctl show-user -P Name alice; cat /proc/self/cgroup'
+    script = (
+        'cat /proc/self/loginuid; echo; id -un; id -Gn; pwd; echo "$HOME $SHELL $USER $LOGNAME"; '
+        "loginctl show-user -P Name alice; cat /proc/self/cgroup"
+    )
     lines = bare_host.run("sh", "-c", script, user="alice", check=True).stdout.splitlines()
     uid = bare_host.run("id", "-u", "alice").stdout.strip()
     assert lines[:6] == [uid, "alice", "alice web", "/home/alice", "/home/alice /bin/bash alice alice", "alice"]
