@@ -84,7 +84,7 @@ class Lab:
     def put(self, path: str, content: str | bytes, *, mode: int = 0o644, owner: str = "root:root") -> None:
         """Write a file on the host, parents included, replacing it whole."""
         data = content if isinstance(content, str) else content.decode(errors="surrogateescape")
-        script = 'mkdir -p -- "${1%/*}/" && cat >"$1.new" && chmod "$2" "$1.new" && chown "$3" "$1.new" && mv -T "$1.new" "$1"'
+        script = 'mkdir -p "${1%/*}/" && cat >"$1.new" && chmod "$2" "$1.new" && chown "$3" "$1.new" && mv -T "$1.new" "$1"'
         self.run("sh", "-c", script, "put", path, f"{mode:o}", owner, input=data, check=True)
 
     def get(self, path: str) -> str:
