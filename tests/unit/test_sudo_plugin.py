@@ -17,6 +17,13 @@ from typing import Any
 
 import pytest
 
+from jitsudo.elevation.command_info import build_command_info
+from jitsudo.elevation.environment import build_environment
+from jitsudo.elevation.runas import Target
+from jitsudo.types import Account, Gid, Uid, UserName
+from jitsudo.wire import calls
+from jitsudo.wire.fields import Fields
+
 sys.path.append(str(Path(__file__).parent))
 from fake_sudo import (
     PLUGIN_FILE,
@@ -47,27 +54,37 @@ DENY = {"verdict": "deny", "code": "no-grant", "message": "no grant covers this"
 OUTAGE_HINT = "see `systemctl status jitsudod`; root is not affected"
 
 
-@pytest.fixture()
+@pytest.fixture
 def sudo() -> FakeSudo:
     return FakeSudo()
 
 
-@pytest.fixture()
+@pytest.fixture
 def plugin(sudo: FakeSudo, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The plugin's module, as run by alice."""
     module = load_plugin(sudo)
-    monkeypatch.setattr(module.os, "getuid", lambda: 1000)
+    monkeypatch.setattr(module, "os", OsOf(1000))
     return module
 
 
-@pytest.fixture()
+class OsOf:
+    """The os module, for the plugin alone, in a process with that real uid."""
+
+    def __init__(self, uid: int) -> None:
+        self.getuid = lambda: uid
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+
+@pytest.fixture
 def run(tmp_path: Path) -> Path:
     folder = tmp_path / "jitsudo"
     folder.mkdir(mode=0o755)
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def policy(plugin: Any, run: Path, tmp_path: Path) -> Any:
     return make_policy(plugin, run, tmp_path)
 
@@ -87,7 +104,7 @@ def make_policy(plugin: Any, run: Path, tmp_path: Path, *settings: str) -> Any:
     return Policy(user_env=ENV, settings=settings, version="1.0", user_info=USER_INFO, plugin_options=())
 
 
-@pytest.fixture()
+@pytest.fixture
 def quick(plugin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A short silence, where its length is not the point."""
     monkeypatch.setattr(plugin, "SILENCE_SECONDS", 0.4)
@@ -278,7 +295,9 @@ def test_what_cannot_be_executed_is_not_found(plugin: Any, tmp_path: Path) -> No
         assert plugin.look_up(name) is None
 
 
-def test_relative_command_in_a_deleted_folder_is_not_found(plugin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_command_in_a_deleted_folder_is_not_found(
+    plugin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where the current folder has no name, a relative path has none either."""
     gone = tmp_path / "gone"
     gone.mkdir()
@@ -496,7 +515,7 @@ def test_the_product_talks_to_one_fixed_path(plugin: Any) -> None:
     """Neither environment nor settings choose the socket."""
     made = plugin.JitsudoPolicy(user_env=("RUN_DIRECTORY=/tmp",), settings=("RUN_DIRECTORY=/tmp",))
     assert (made.RUN_DIRECTORY, made.OWNER, made.CGROUP) == ("/run/jitsudo", 0, "/proc/self/cgroup")
-    assert "environ" not in PLUGIN_FILE.read_text()
+    assert "os.environ" not in PLUGIN_FILE.read_text()
 
 
 def test_life_of_a_session(policy: Any, run: Path) -> None:
@@ -663,7 +682,9 @@ def test_callback_that_fails_inside_rejects(
 
 
 @pytest.mark.parametrize("name", CALLBACKS)
-def test_callback_rejects_even_if_nobody_can_be_told(name: str, policy: Any, sudo: FakeSudo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_callback_rejects_even_if_nobody_can_be_told(
+    name: str, policy: Any, sudo: FakeSudo, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A failing conversation does not turn into an exception."""
     monkeypatch.setattr(policy, "_ask", explode)
     monkeypatch.setattr(sudo, "log_error", explode)
@@ -672,7 +693,9 @@ def test_callback_rejects_even_if_nobody_can_be_told(name: str, policy: Any, sud
     assert getattr(policy, name)(*CALLBACKS[name]) is RC.REJECT
 
 
-@pytest.mark.parametrize("wrong", [None, True, 1, (), (RC.ACCEPT,), (RC.ACCEPT, (), ()), (True, (), (), ()), (RC.ACCEPT, [], (), ())])
+@pytest.mark.parametrize(
+    "wrong", [None, True, 1, (), (RC.ACCEPT,), (RC.ACCEPT, (), ()), (True, (), (), ()), (RC.ACCEPT, [], (), ())]
+)
 def test_code_that_would_crash_sudo_never_leaves(wrong: object, plugin: Any) -> None:
     """None, True, a bare ACCEPT and incomplete tuples become REJECT."""
     assert plugin.explicit(plugin.is_verdict)(lambda _self: wrong)(None) is RC.REJECT
@@ -690,14 +713,14 @@ def test_every_callback_of_the_plugin_is_walked(plugin: Any) -> None:
     assert public == set(CALLBACKS)
 
 
-@pytest.fixture()
+@pytest.fixture
 def root(plugin: Any, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A policy as root's own sudo makes it, with the daemon away."""
-    monkeypatch.setattr(plugin.os, "getuid", lambda: 0)
+    monkeypatch.setattr(plugin, "os", OsOf(0))
     return lambda *settings: make_policy(plugin, run, tmp_path, *settings)
 
 
-@pytest.fixture()
+@pytest.fixture
 def log(tmp_path: Path) -> Iterator[socket.socket]:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     listener.bind(str(tmp_path / "log"))
@@ -717,7 +740,7 @@ def test_root_goes_on_without_the_daemon_and_it_is_logged(root: Any, log: socket
     assert "PATH=/home/alice/bin" not in env
     line = log.recv(4096).decode()
     assert line.startswith("<84>jitsudo[")
-    assert "root ran '/usr/bin/id -u\\\\n' as root without a decision: the daemon is not running" in line
+    assert "root ran '/usr/bin/id -u\\n' as root without a decision: the daemon is not running" in line
     assert sudo.errors == []
     assert policy.init_session((), ()) is RC.ACCEPT
     assert policy.close(0, 0) is RC.ACCEPT
@@ -751,7 +774,9 @@ def test_root_with_the_daemon_runs_without_a_session(root: Any, run: Path) -> No
     assert len(daemon.calls) == 1
 
 
-@pytest.mark.parametrize("line", ["0::/jitsudo.slice/jitsudo-S-ABCDEFGH.scope", "0::/x/jitsudo.slice", "1:cpu:/a\n0::/jitsudo.slice/b"])
+@pytest.mark.parametrize(
+    "line", ["0::/jitsudo.slice/jitsudo-S-ABCDEFGH.scope", "0::/x/jitsudo.slice", "1:cpu:/a\n0::/jitsudo.slice/b"]
+)
 def test_root_of_a_session_needs_the_daemon(line: str, root: Any, tmp_path: Path, sudo: FakeSudo) -> None:
     """Whoever is root by a grant does not outlive it by stopping the daemon."""
     (tmp_path / "cgroup").write_text(line + "\n")
@@ -788,7 +813,9 @@ def test_root_alone_gets_shells(root: Any) -> None:
     assert (code, argv) == (RC.ACCEPT, ("/bin/sh",))
 
 
-@pytest.mark.parametrize("text", ["#-1", "#4294967295", "#0_0", "# 0", "#\u0660", "#", "#00", "#+0", "", "no-such-user", "#4294967294", "a\0"])
+@pytest.mark.parametrize(
+    "text", ["#-1", "#4294967295", "#0_0", "# 0", "#\u0660", "#", "#00", "#+0", "", "no-such-user", "#4294967294", "a\0"]
+)
 def test_root_alone_is_strict_about_ids(text: str, root: Any, sudo: FakeSudo) -> None:
     """CVE-2019-14287, for users and groups."""
     for key in ("runas_user", "runas_group"):
@@ -798,8 +825,8 @@ def test_root_alone_is_strict_about_ids(text: str, root: Any, sudo: FakeSudo) ->
 
 @pytest.mark.parametrize(
     "setting",
-    ["sudoedit=true", "implied_shell=true", "cmnd_chroot=/x", "cmnd_cwd=/", "closefrom=5", "timeout=1", "preserve_environment=true",
-     "preserve_groups=true", "remote_host=db1", "selinux_role=x", "selinux_type=x"],
+    ["sudoedit=true", "implied_shell=true", "cmnd_chroot=/x", "cmnd_cwd=/", "closefrom=5", "timeout=1",
+     "preserve_environment=true", "preserve_groups=true", "remote_host=db1", "selinux_role=x", "selinux_type=x"],
 )  # fmt: skip
 def test_root_alone_gets_no_special_options(setting: str, root: Any, sudo: FakeSudo) -> None:
     """What needs more than a plain command waits for the daemon."""
@@ -825,6 +852,36 @@ def test_root_alone_without_a_log_is_told(root: Any, sudo: FakeSudo) -> None:
     assert "could not be logged" in sudo.errors[0]
 
 
+def test_what_is_sent_is_what_the_interface_says(policy: Any, run: Path) -> None:
+    """The daemon's own parsers take every call."""
+    script = [answer(ALLOW), answer({"verdict": "allow"}), *[answer({"verdict": "allow"})] * 2, answer({}), answer({})]
+    with ScriptedDaemon(run, script) as daemon:
+        policy.check_policy(("env", "a\udc80b"), ("A=b",))
+        policy.init_session((), ())
+        policy.list((), 1, None)
+        policy.validate()
+        policy.invalidate(1)
+        policy.close(0, 2)
+    check, started, listing, validate, invalidate, closing = (call.parameters for call in daemon.calls)
+    assert calls.Check.parse(check).argv == ("env", "a\udc80b")
+    assert calls.SessionCall.parse(started, closing=False).session == "S-ABCDEFGH"
+    assert calls.ListCommands.parse(listing).verbose is True
+    for parameters in (validate, invalidate):
+        fields = Fields(parameters, "call")
+        assert fields.nested("invocation", calls.Invocation.read).user_env == ENV
+    assert calls.SessionCall.parse(closing, closing=True).errno == 2
+
+
+def test_what_elevation_builds_is_an_exact_allow(policy: Any, run: Path) -> None:
+    """The daemon's terms pass the plugin's checks."""
+    bob = Account(UserName("bob"), Uid(1001), Gid(1001), (Gid(1001), Gid(27)), "/home/bob", "/bin/sh")
+    target = Target(bob, Gid(27), UserName("sudo"))
+    info = build_command_info(target, "/usr/bin/id", "/srv", timeout=9)
+    env = build_environment(ENV, bob, target, "/usr/bin/id", ("id",))
+    with ScriptedDaemon(run, [allow_but(command_info=info, env=env)]):
+        assert policy.check_policy(("id",), ()) == (RC.ACCEPT, info, ("/usr/bin/id", "-u"), env)
+
+
 def test_starting_costs_no_heavy_import(tmp_path: Path) -> None:
     """Every sudo pays for what the plugin imports."""
     (tmp_path / "sudo.py").write_text("class Plugin: pass\nclass RC: pass\n")
@@ -833,4 +890,6 @@ def test_starting_costs_no_heavy_import(tmp_path: Path) -> None:
         "import jitsudo_sudo_plugin; print(*sorted(set(sys.modules) - before))"
     )
     done = subprocess.run([sys.executable, "-I", "-B", "-c", code], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) <= {"jitsudo_sudo_plugin", "sudo", "_json", "_signal", "_socket", "binascii", "errno", "time"}
+    assert set(done.stdout.split()) <= {
+        "__future__", "_json", "_signal", "_socket", "binascii", "errno", "jitsudo_sudo_plugin", "sudo", "time",
+    }  # fmt: skip

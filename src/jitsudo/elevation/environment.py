@@ -6,6 +6,7 @@ two with one name the first counts, as for getenv(3).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 
@@ -36,6 +37,8 @@ NEVER_KEPT = (
 )  # fmt: skip
 # Arguments are judged as getopt_long reads them without it: with it, options after an operand would be operands.
 NEVER_SET = "POSIXLY_CORRECT"
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def build_environment(
@@ -79,7 +82,7 @@ def _first_of_each(user_env: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for entry in user_env:
         name, equals, value = entry.partition("=")
-        if name and equals and "\0" not in entry:
+        if equals and _NAME.fullmatch(name) and "\0" not in value:
             found.setdefault(name, value)
     return found
 
