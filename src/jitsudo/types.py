@@ -40,6 +40,9 @@ def is_plain_text(text: str) -> bool:
 def _check_text(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise InvalidValue(f"{what} is not text")
+    # Surrogates that do not stand for a byte (PEP 383) cannot be written anywhere.
+    if any(0xD800 <= ord(c) <= 0xDFFF and not 0xDC80 <= ord(c) <= 0xDCFF for c in value):
+        raise InvalidValue(f"{what} is not text")
     return value
 
 
