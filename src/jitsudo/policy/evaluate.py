@@ -191,8 +191,14 @@ def request_line(role: Role) -> str:
 
 
 def suggest(action: Action, policy: Policy, host: Host, now: Moment, world: World) -> tuple[RoleName, ...]:
-    """The roles whose rules would cover the action and that the person may ask for (or has standing), by name."""
-    return _suggest(action, policy, host, now, Place(world, action.cwd))
+    """The roles whose rules would cover the action and that the person may ask for (or has standing), by name.
+
+    Never raises.
+    """
+    try:
+        return _suggest(action, policy, host, now, Place(world, action.cwd))
+    except Exception:  # noqa: BLE001  a suggestion is a courtesy; the verdict does not depend on it
+        return ()
 
 
 def _suggest(action: Action, policy: Policy, host: Host, now: Moment, place: Place) -> tuple[RoleName, ...]:

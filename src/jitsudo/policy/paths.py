@@ -48,10 +48,12 @@ def lies_under(path: str, folder: str) -> bool:
 
 
 def folders_above(path: str) -> Iterator[AbsPath]:
-    """Every folder on the way to `path`, the nearest first, `/` last."""
-    while path != "/":
-        path = posixpath.dirname(path)
-        yield AbsPath(path)
+    """Every folder on the way to `path`, from `/` on: nothing is asked about a folder before those above it are safe."""
+    end = path.find("/", 1)
+    yield AbsPath("/")
+    while end != -1:
+        yield AbsPath(path[:end])
+        end = path.find("/", end + 1)
 
 
 def only_root_can_redirect(path: str, world: World) -> bool:
@@ -105,15 +107,16 @@ def _is_of_kind(wanted: PathUnder, real: AbsPath, world: World) -> bool:
 def path_may_concern(wanted: PathUnder, text: str, place: Place, *, embedded: bool) -> bool:
     """Whether an argument may lead to what a guardrail protects: beneath its folders, or to a folder that holds them.
 
-    What cannot be resolved may. `embedded`: `text` is a part of an argument that may not be a path at all; a single
-    name counts only where such a file exists.
+    What cannot be resolved may. `embedded`: `text` is part of an argument that may not be a path at all; a relative one
+    that cannot be resolved then counts only where it begins with a file that exists.
     """
     path = place.absolute(text)
     if path is None:
         return bool(text)
     real = place.world.real_path(path)
     if real is None:
-        return not embedded or "/" in text or place.world.facts(path) is not None
+        first = place.absolute(text.partition("/")[0])
+        return not embedded or first is None or place.world.facts(first) is not None
     named = shortest(path)
     return any(_may_lead_to(wanted, folder, named, real, place) for folder in wanted.under)
 
