@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -29,12 +29,25 @@ from jitsudo.grants.model import (
     parse_request,
 )
 from jitsudo.grants.verify import Context, RoleTerms, SignerIdentity, VerifiedGrant, verify_grant
+from jitsudo.host.accounts import SystemAccounts
 from jitsudo.host.ledger import Entry
 from jitsudo.policy.access import ApproverId, approvals_satisfied, may_approve, role_admits, standing_roles_of
 from jitsudo.policy.digest import role_digest
 from jitsudo.policy.model import Policy, Role
 from jitsudo.policy.verdict import Deny, HeldGrant
-from jitsudo.types import MAX_DURATION_SECONDS, Digest, Duration, GrantId, Moment, Person, Reason, RoleName, Uid, UserName
+from jitsudo.types import (
+    MAX_DURATION_SECONDS,
+    Account,
+    Digest,
+    Duration,
+    GrantId,
+    Moment,
+    Person,
+    Reason,
+    RoleName,
+    Uid,
+    UserName,
+)
 
 log = logging.getLogger("jitsudod")
 STANDING_REASON: Final = Reason("standing role")
@@ -176,12 +189,7 @@ class Granting:
 
     async def _people_in(self, envelope: Envelope) -> Known:
         """Everybody whom a grant names, as the user database has them now."""
-        wanted: set[tuple[Uid, Uid | None]] = set()
-        for subject in _subjects(envelope):
-            wanted.add((subject.uid, subject.login_uid))
-            if subject.login_uid is not None:
-                wanted.add((subject.login_uid, subject.login_uid))
-        return await self._state.people.people(wanted)
+        return await self._state.people.people(_ids(_subjects(envelope)))
 
     def _verify(
         self, envelope: Envelope, now: Moment, person: Person | None, known: Known, uses: int, loaded_at: Moment
@@ -257,6 +265,35 @@ class Granting:
         )
         return None if isinstance(answer, Deny) else answer
 
+    async def counted(self, request: RequestRecord, role: Role, policy: Policy) -> list[ApproverId]:
+        """As whom each approval on record counts now; those that do not are left out."""
+        given = [_by(approval) for approval, _, _ in request.approvals]
+        known = await self._state.people.people(_ids([request.request.person, *(s for s in given if s is not None)]))
+        asking = known.get((request.request.person.uid, request.request.person.login_uid))
+        if asking is None:
+            return []
+        answers = [self.counts_as(by, asking, role, policy, known) for by in given]
+        return [answer for answer in answers if answer is not None]
+
+    async def approver_accounts(self, request: RequestRecord) -> list[Account]:
+        """The accounts of those who are named as approvers of a request, but the requester's own."""
+        policy = self._state.require_policy().policy
+        role = policy.roles.get(request.request.role)
+        if role is None or role.request is None or role.request.source is None:
+            return []
+        wanted = role.request.source.principals
+        teams = {p.name for p in wanted if p.kind == "team"}
+        names = {p.name for p in wanted if p.kind == "user"}
+        names |= {name for entry in policy.approvers.values() if teams & set(entry.teams) for name in entry.accounts}
+        groups = [p.name for p in wanted if p.kind == "group"]
+
+        def look_up(accounts: SystemAccounts) -> list[Account]:
+            found = [accounts.by_name(name) for name in sorted(names)]
+            found += [member for group in groups for member in accounts.members(group)]
+            return [account for account in found if account is not None]
+
+        return [a for a in await self._state.people.ask(look_up) if a.uid != request.request.person.uid]
+
     def require_role(self, name: str) -> Role:
         """Raises Denied, InvalidValue."""
         role = self._state.require_policy().policy.roles.get(RoleName(name))
@@ -271,6 +308,16 @@ def login_name(person: Person, known: Known) -> UserName | None:
         return None
     behind = known.get((person.login_uid, person.login_uid))
     return None if behind is None else behind.name
+
+
+def _ids(subjects: Iterable[Subject]) -> set[tuple[Uid, Uid | None]]:
+    """What to look up to know the subjects, and whose logins they used."""
+    wanted: set[tuple[Uid, Uid | None]] = set()
+    for subject in subjects:
+        wanted.add((subject.uid, subject.login_uid))
+        if subject.login_uid is not None:
+            wanted.add((subject.login_uid, subject.login_uid))
+    return wanted
 
 
 def _by(approval: Approval) -> Subject | None:

@@ -8,6 +8,7 @@ import hmac
 import logging
 import os
 import secrets
+import select
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -21,6 +22,7 @@ from jitsudo.host.peer import ancestors, read_process
 from jitsudo.host.terminal import Terminal
 from jitsudo.policy.verdict import ExpiryTerms
 from jitsudo.types import GrantId, Moment, Person, RoleName, SessionId, Uid, UserName
+from jitsudo.wire.fields import Fields
 
 log = logging.getLogger("jitsudod")
 LAST_RESORT_SECONDS: Final = 60  # after the session's longest possible end, systemd ends the scope by itself
@@ -37,6 +39,7 @@ class Session:
     run_as: str
     command: str
     pid: int
+    start_time: int  # of that process: a pid alone may be another's by now
     pidfd: int
     caller_cgroup: str
     started: int
@@ -53,18 +56,31 @@ class Session:
     def ends(self) -> int:
         return self.not_after + (self.on_expiry.grace if self.on_expiry.mode == "finish" else 0)
 
+    def close(self) -> None:
+        """Let go of the descriptors; the processes are not touched."""
+        if self.pidfd >= 0:
+            asyncio.get_running_loop().remove_reader(self.pidfd)
+            os.close(self.pidfd)
+            self.pidfd = -1
+        if self.terminal is not None:
+            self.terminal.close()
+
     def facts(self) -> dict[str, object]:
         """What is needed to adopt the session again, for the ledger."""
         return {
-            "person": {"uid": self.person.uid, "name": self.person.name, "login_uid": self.person.login_uid},
+            "uid": self.person.uid,
+            "name": self.person.name,
+            "login_uid": self.person.login_uid,
             "role": self.role,
             "run_as": self.run_as,
             "command": self.command,
             "pid": self.pid,
+            "start_time": self.start_time,
             "caller_cgroup": self.caller_cgroup,
             "started": self.started,
             "not_after": self.not_after,
-            "on_expiry": [self.on_expiry.mode, self.on_expiry.grace],
+            "on_expiry": self.on_expiry.mode,
+            "grace": self.on_expiry.grace,
             "token_digest": self.token_digest,
             "parent": self.parent,
         }
@@ -97,21 +113,21 @@ class Sessions:
         by_pid = {s.pid: s for s in self._live.values()}
         for ancestor in ancestors(pid):
             try:
-                name = scopes.session_in_cgroup(read_process(ancestor).cgroup)
+                process = read_process(ancestor)
             except ProcessLookupError:
                 continue
+            name = scopes.session_in_cgroup(process.cgroup)
             if name is not None:
                 known = self._live.get(SessionId(name))
                 if known is None:
                     raise Denied("this process belongs to a session that has ended", "leave it and log in again")
                 return known
-            if ancestor in by_pid:
-                return by_pid[ancestor]
+            behind = by_pid.get(ancestor)
+            if behind is not None and behind.start_time == process.start_time:
+                return behind
         return None
 
-    async def open(
-        self, session: Session, now: Moment
-    ) -> None:
+    async def open(self, session: Session, now: Moment) -> None:
         """Put sudo's process into the session's scope, checked. Raises Failed; nothing is left behind then."""
         self._live[session.id] = session
         longest = max(1, session.ends - now.wall) + LAST_RESORT_SECONDS
@@ -123,6 +139,14 @@ class Sessions:
             self._forget(session)
             raise
         asyncio.get_running_loop().add_reader(session.pidfd, self._sudo_ended, session)
+
+    def abandon(self, session: Session, outcome: str) -> None:
+        """The session was put on record, but its command is not to run. sudo leaves the scope by ending."""
+        session.outcome = outcome
+        if session.id not in self._live:
+            entry = self._state.journal.session_ended(session.id, session.grant, outcome, None)
+            self._state.note(self._state.now(), entry)
+            session.close()
 
     def prove(self, session: str, token: str) -> Session:
         """The live session whose token this is. Raises Denied."""
@@ -171,10 +195,7 @@ class Sessions:
 
     def _forget(self, session: Session) -> None:
         self._live.pop(session.id, None)
-        asyncio.get_running_loop().remove_reader(session.pidfd)
-        if session.terminal is not None:
-            session.terminal.close()
-        os.close(session.pidfd)
+        session.close()
 
     # Ending.
 
@@ -197,7 +218,7 @@ class Sessions:
     async def _end(self, session: Session, reason: str) -> None:
         self._state.note(self._state.now(), self._state.journal.session_killed(session.id, session.grant, reason))
         session.outcome = session.outcome or f"ended: {reason}"
-        outcome = await end_everything(self._manager, End(session.id, session.pid, session.caller_cgroup))
+        outcome = await end_everything(self._manager, End(session.id, session.pid, session.start_time, session.caller_cgroup))
         if session.terminal is not None:
             session.terminal.restore()
             session.terminal.say(f"jitsudo: {reason}; the session has ended")
@@ -208,20 +229,17 @@ class Sessions:
 
     # After a restart.
 
-    def adopt(self, started: Mapping[str, dict[str, object]]) -> None:
+    def adopt(self, started: Mapping[str, Mapping[str, object]]) -> None:
         """Take up again the sessions that outlived the daemon; those that did not are recorded as ended."""
         for name, body in started.items():
-            grant = GrantId(body["grant"])
-            state = body["state"]
-            assert isinstance(state, dict)
-            pidfd = _open_if_inside(SessionId(name), int(state["pid"]))
-            if pidfd is None:
-                entry = self._state.journal.session_ended(name, grant, "ended while the daemon was not running", None)
+            session = _from_ledger(SessionId(name), GrantId(body["grant"]), body["state"])
+            if session is None:
+                outcome = "ended while the daemon was not running"
+                entry = self._state.journal.session_ended(name, str(body["grant"]), outcome, None)
                 self._state.note(self._state.now(), entry)
                 continue
-            session = _from_ledger(SessionId(name), grant, state, pidfd)
             self._live[session.id] = session
-            asyncio.get_running_loop().add_reader(pidfd, self._sudo_ended, session)
+            asyncio.get_running_loop().add_reader(session.pidfd, self._sudo_ended, session)
 
     def close(self) -> None:
         """The daemon stops; sessions go on."""
@@ -246,7 +264,8 @@ def new_session(
     token = secrets.token_hex(16)
     try:
         pidfd = os.pidfd_open(pid)
-        caller_cgroup = read_process(read_process(pid).parent).cgroup
+        sudo = read_process(pid)
+        caller_cgroup = read_process(sudo.parent).cgroup
     except OSError:
         raise Failed("sudo ended before it got its answer") from None
     session = Session(
@@ -257,6 +276,7 @@ def new_session(
         run_as=run_as,
         command=command,
         pid=pid,
+        start_time=sudo.start_time,
         pidfd=pidfd,
         caller_cgroup=caller_cgroup,
         started=now.wall,
@@ -269,19 +289,11 @@ def new_session(
 
 
 def _is_running(pidfd: int) -> bool:
-    return not _readable(pidfd)
-
-
-def _readable(descriptor: int) -> bool:
-    import select
-
-    return bool(select.select([descriptor], [], [], 0)[0])
+    return not select.select([pidfd], [], [], 0)[0]
 
 
 def _open_if_inside(session: SessionId, pid: int) -> int | None:
     """A pidfd of sudo's process if it, or else anything, is still in the session's scope."""
-    if not scopes.is_populated(session):
-        return None
     for candidate in (pid, *scopes.members(session)):
         try:
             pidfd = os.pidfd_open(candidate)
@@ -293,24 +305,28 @@ def _open_if_inside(session: SessionId, pid: int) -> int | None:
     return None
 
 
-def _from_ledger(name: SessionId, grant: GrantId, state: dict[str, object], pidfd: int) -> Session:
-    who, expiry = state["person"], state["on_expiry"]
-    assert isinstance(who, dict)
-    assert isinstance(expiry, list)
-    login_uid, parent = who["login_uid"], state["parent"]
+def _from_ledger(name: SessionId, grant: GrantId, facts: object) -> Session | None:
+    """The session that `Session.facts` described, None if nothing of it runs any more. Raises InvalidValue."""
+    f = Fields(facts, "session.started")
+    login_uid, parent, pid = f.optional_integer("login_uid"), f.optional_text("parent"), f.integer("pid")
+    person = Person(Uid(f.integer("uid")), UserName(f.text("name")), None if login_uid is None else Uid(login_uid))
+    pidfd = _open_if_inside(name, pid)
+    if pidfd is None:
+        return None
     return Session(
         id=name,
-        person=Person(Uid(who["uid"]), UserName(who["name"]), None if login_uid is None else Uid(login_uid)),
+        person=person,
         grant=grant,
-        role=RoleName(state["role"]),
-        run_as=str(state["run_as"]),
-        command=str(state["command"]),
-        pid=int(str(state["pid"])),
+        role=RoleName(f.text("role")),
+        run_as=f.text("run_as"),
+        command=f.text("command"),
+        pid=pid,
+        start_time=f.integer("start_time"),
         pidfd=pidfd,
-        caller_cgroup=str(state["caller_cgroup"]),
-        started=int(str(state["started"])),
-        not_after=int(str(state["not_after"])),
-        on_expiry=ExpiryTerms(expiry[0], expiry[1]),
-        token_digest=str(state["token_digest"]),
+        caller_cgroup=f.text("caller_cgroup"),
+        started=f.integer("started"),
+        not_after=f.integer("not_after"),
+        on_expiry=ExpiryTerms("finish" if f.text("on_expiry") == "finish" else "kill", f.integer("grace")),
+        token_digest=f.text("token_digest"),
         parent=None if parent is None else SessionId(parent),
     )

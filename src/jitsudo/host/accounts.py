@@ -44,6 +44,14 @@ class SystemAccounts:
         except (KeyError, InvalidValue):
             return None
 
+    def members(self, group: str) -> tuple[Account, ...]:
+        """The accounts that the group database lists as members; those who have it as their own group are not."""
+        try:
+            names = grp.getgrnam(group).gr_mem
+        except (KeyError, ValueError):
+            return ()
+        return tuple(account for account in map(self.by_name, names) if account is not None)
+
     def person(self, uid: Uid, login_uid: Uid | None) -> Person:
         """The person behind a uid, with the groups that the name service lists now. Raises NotFound."""
         account = self.by_uid(uid)

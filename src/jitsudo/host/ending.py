@@ -33,7 +33,8 @@ class End:
     """What is to be ended. `caller_cgroup` is where sudo was called from: that login session is not ours to end."""
 
     session: SessionId
-    pid: int
+    pid: int  # sudo's, with its start time, since the pid may be another's by now
+    start_time: int
     caller_cgroup: str
 
 
@@ -72,7 +73,9 @@ def _outside(what: End, known: dict[int, Process]) -> dict[int, Process]:
     everybody = all_processes()
     known = {pid: p for pid, p in known.items() if pid in everybody and everybody[pid].start_time == p.start_time}
     inside = {pid for pid in scopes.members(what.session) if pid in everybody}
-    found = descendants({what.pid, *inside, *known}, everybody) | known.keys()
+    sudo = everybody.get(what.pid)
+    roots = inside | known.keys() | ({sudo.pid} if sudo is not None and sudo.start_time == what.start_time else set())
+    found = descendants(roots, everybody) | known.keys()
     logins = {_login_scope(everybody[pid].cgroup) for pid in found} - {None, _login_scope(what.caller_cgroup)}
     found |= {p.pid for p in everybody.values() if _login_scope(p.cgroup) in logins}
     return {pid: everybody[pid] for pid in found if pid not in inside and not _is_other_session(everybody[pid], what)}

@@ -228,7 +228,13 @@ class Journal:
         return Entry("grant.used_up", {"grant": grant})
 
     def command_allowed(
-        self, facts: CommandFacts, grant: str | None, role: str | None, rule: str | None, session: str | None, policy: str
+        self,
+        facts: CommandFacts,
+        grant: str | None,
+        role: str | None,
+        rule: str | None,
+        session: str | None,
+        policy: str | None,
     ) -> Entry:
         terms = {"grant": grant, "role": role, "rule": rule, "session": session, "policy_sha256": policy}
         return Entry("command.allowed", {"decision": "allow", **self._command(facts), **terms})

@@ -14,7 +14,7 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from jitsudo.host.journal import fields
@@ -39,12 +39,17 @@ def serialize(items: Sequence[tuple[str, str]]) -> bytes:
 class JournalFeed:
     """Sends what the ledger holds past the cursor, in order."""
 
-    def __init__(self, ledger: Ledger, path: str = SOCKET) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Callable[[], Ledger], path: str = SOCKET) -> None:
+        """`ledger` gives the ledger that is open now: it is opened anew after a failure."""
+        self._current = ledger
         self._path = path
-        self._cursor = ledger.marked(CURSOR)
+        self._cursor = ledger().marked(CURSOR)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._socket.setblocking(False)
+
+    @property
+    def _ledger(self) -> Ledger:
+        return self._current()
 
     @property
     def backlog(self) -> int:
@@ -53,11 +58,12 @@ class JournalFeed:
 
     async def run(self) -> None:
         while True:
-            self._ledger.appended.clear()
-            if not self.send_pending():
+            ledger = self._ledger
+            ledger.appended.clear()
+            if self.send_pending():
+                await ledger.appended.wait()
+            else:
                 await asyncio.sleep(RETRY_SECONDS)
-                continue
-            await self._ledger.appended.wait()
 
     def send_pending(self) -> bool:
         """Send until there is nothing left (true) or journald takes no more for now (false)."""

@@ -167,12 +167,15 @@ class Ledger:
         found = self._reader.execute("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit))
         return [Row(*values) for values in found]
 
-    def close(self) -> None:
-        """Write what is queued and stop."""
+    def flush(self) -> None:
+        """Write what is queued; nothing more can be appended afterwards."""
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join()
             self._thread = None
+
+    def close(self) -> None:
+        self.flush()
         self._reader.close()
 
     def _write(self, writer: sqlite3.Connection) -> None:

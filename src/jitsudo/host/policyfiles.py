@@ -53,6 +53,25 @@ def load_policy_bytes(files: Mapping[str, bytes]) -> LoadedPolicy:
     return _load(dict(files), issues)
 
 
+def read_checked(directory: Path, name: str, issues: list[Issue], *, check_owner: bool = True) -> bytes | None:
+    """One file of a folder, as strictly as a policy file; None, without an issue, if it does not exist."""
+    if not (directory / name).exists():
+        return None
+    if check_owner:
+        issues += _folder_issues(directory)
+    files: dict[str, bytes] = {}
+    try:
+        folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        issues.append(_issue(str(directory), f"cannot be read: {error.strerror}"))
+        return None
+    try:
+        _read_file(folder, name, files, issues, check_owner)
+    finally:
+        os.close(folder)
+    return files.get(name)
+
+
 def _load(files: dict[str, bytes], issues: list[Issue]) -> LoadedPolicy:
     if len(files) > MAX_FILES:
         issues.append(_issue(min(files), f"more than {MAX_FILES} files"))

@@ -1,0 +1,58 @@
+"""Who is behind a front end's call: sudo's account of its caller, cross-checked with the kernel's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jitsudo.daemon.people import People
+from jitsudo.daemon.sessions import Session, Sessions
+from jitsudo.elevation.options import Caller, parse_user_info
+from jitsudo.errors import Denied, NotFound
+from jitsudo.host.peer import Peer, read_process
+from jitsudo.types import Account, Person, Uid
+from jitsudo.wire.calls import Invocation
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """The person, the account that sudo was called from, and the session that it was called in, if any."""
+
+    person: Person
+    account: Account
+    caller: Caller
+    session: Session | None
+
+    @property
+    def is_root_outside(self) -> bool:
+        """Real uid 0 outside any session needs no grant (grants.md, "Callers that nobody approves")."""
+        return self.caller.uid == 0 and self.session is None
+
+
+async def identify_caller(peer: Peer, invocation: Invocation, people: People, sessions: Sessions) -> Behind:
+    """Raises Denied where anything does not fit, InvalidValue where `user_info` is malformed."""
+    caller = parse_user_info(invocation.user_info)
+    try:
+        process = read_process(peer.pid)
+    except ProcessLookupError:
+        raise Denied("sudo ended before it got its answer") from None
+    # The plugin runs in a setuid process: effective uid 0, the caller's real uid. What a message says counts only where the
+    # kernel says the same (CVE-2018-1116).
+    if peer.uid != 0 or process.effective_uid != 0 or not peer.is_alive():
+        raise Denied("only sudo's own process may ask for a decision")
+    if (process.real_uid, process.pid) != (caller.uid, caller.pid):
+        raise Denied("sudo's account of its caller does not match the kernel's", "call sudo directly, not through a wrapper")
+    session = sessions.around(peer.pid)
+    account = await people.ask(lambda accounts: accounts.by_uid(caller.uid))
+    if account is None or account.name != caller.name:
+        raise Denied(f"uid {int(caller.uid)} has no unambiguous entry in the user database", "getent passwd")
+    if session is not None:
+        # A grant's role goes with the person, whatever uid a command inside has.
+        return Behind(await _person(people, session.person.uid, session.person.login_uid), account, caller, session)
+    return Behind(await _person(people, caller.uid, process.login_uid), account, caller, None)
+
+
+async def _person(people: People, uid: Uid, login_uid: Uid | None) -> Person:
+    try:
+        return await people.ask(lambda accounts: accounts.person(uid, login_uid))
+    except NotFound as error:
+        raise Denied(error.sentence, "getent passwd") from None

@@ -1,0 +1,352 @@
+"""The control interface: what people ask of the daemon. Each handler: who → may they → do → show."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from jitsudo.daemon.approving import Approving, Authenticating
+from jitsudo.daemon.authz import Asker, approver_answer, identify_asker, is_mine
+from jitsudo.daemon.connection import Connection
+from jitsudo.daemon.explaining import explain_to
+from jitsudo.daemon.granting import Granting
+from jitsudo.daemon.policyloading import PolicyLoading
+from jitsudo.daemon.server import Context, Handler
+from jitsudo.daemon.sessions import Sessions
+from jitsudo.daemon.state import OPEN_STATES, DaemonState
+from jitsudo.daemon.views import grant_info, request_info, role_info
+from jitsudo.errors import Ambiguous, AuthenticationFailed, Denied, DocumentRefused, InvalidValue, NotFound, TooMany, WrongState
+from jitsudo.grants.lifecycle import GrantRecord, RequestRecord
+from jitsudo.grants.model import request_id
+from jitsudo.host.pamauth import Prompt
+from jitsudo.host.peer import Peer
+from jitsudo.policy.access import ApproverId, may_request
+from jitsudo.policy.model import Policy
+from jitsudo.policy.verdict import Deny
+from jitsudo.types import Duration, Reason, is_plain_text
+from jitsudo.wire.calls import CONTROL
+from jitsudo.wire.fields import Fields
+from jitsudo.wire.framing import Json
+
+MAX_OPEN_REQUESTS: Final = 50  # a person
+MAX_USES: Final = 1_000_000
+MAX_NOTE_CHARS: Final = 500
+
+
+@dataclass(slots=True)
+class Approval:
+    """An approval that waits for its approver's authentication, bound to one connection."""
+
+    asker: Asker
+    request: RequestRecord
+    approver: ApproverId
+    max_duration: Duration | None
+    note: str
+    authenticating: Authenticating
+
+
+class Control:
+    """io.jitsudo.Control, for one server."""
+
+    name = CONTROL
+
+    def __init__(
+        self, state: DaemonState, granting: Granting, sessions: Sessions, approving: Approving, loading: PolicyLoading
+    ) -> None:
+        self._state = state
+        self._granting = granting
+        self._sessions = sessions
+        self._approving = approving
+        self._loading = loading
+        self._approvals: dict[Connection, Approval] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        answers: Mapping[str, Callable[[Context, Asker, Fields], Awaitable[Json]]] = {
+            "Request": self._request,
+            "Await": self._await,
+            "Requests": self._requests,
+            "Approve": self._approve,
+            "Answer": self._answer,
+            "Deny": self._deny,
+            "Cancel": self._cancel,
+            "Status": self._status,
+            "Return": self._return,
+            "Revoke": self._revoke,
+            "Roles": self._roles,
+            "Explain": self._explain,
+            "Reload": self._reload,
+            "AcceptClock": self._accept_clock,
+        }
+        self.handlers: Mapping[str, Handler] = {name: self._asked(name, answer) for name, answer in answers.items()}
+
+    def _asked(self, name: str, answer: Callable[[Context, Asker, Fields], Awaitable[Json]]) -> Handler:
+        async def handle(context: Context) -> Json:
+            asker = await identify_asker(context.peer, self._state.people, self._sessions)
+            return await answer(context, asker, Fields(context.call.parameters, name))
+
+        return handle
+
+    def person_of(self, peer: Peer) -> int:
+        return peer.uid
+
+    def keeps(self, connection: Connection) -> bool:
+        """An approver may take their time to type a password; PAM's side has a time of its own."""
+        return connection in self._approvals
+
+    def ended(self, connection: Connection) -> None:
+        approval = self._approvals.pop(connection, None)
+        if approval is not None:
+            task = asyncio.get_running_loop().create_task(approval.authenticating.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    # Asking.
+
+    async def _request(self, context: Context, asker: Asker, fields: Fields) -> Json:
+        name, seconds, text = fields.text("role"), fields.optional_integer("duration"), fields.optional_text("reason")
+        uses = fields.optional_integer("uses")
+        fields.done()
+        asker.require_outside("ask for a role")
+        now, policy = self._state.trusted_now(), self._policy()
+        role = self._granting.require_role(name)
+        if refusal := may_request(asker.person, role, policy, self._state.host, now):
+            raise Denied(refusal.message, next(iter(refusal.hints), None))
+        terms = role.request
+        if terms is None:
+            raise Denied(f"role {name} is standing: nobody asks for it, just use it")
+        duration = Duration(seconds if seconds is not None else int(terms.default_duration))
+        if duration > terms.max_duration:
+            raise Denied(f"role {name} is given for at most {terms.max_duration}", f"--for {terms.max_duration}")
+        reason = Reason(text if text is not None else "")
+        if terms.reason is not None and not terms.reason.matches(reason):
+            raise Denied(f"role {name} wants a reason of the form {terms.reason.text}", "--reason '…'")
+        if uses is not None and not 0 < uses <= MAX_USES:
+            raise InvalidValue(f"uses must be 1 to {MAX_USES}")
+        mine = [r for r in self._state.open_requests() if r.request.person.uid == asker.person.uid]
+        if len(mine) >= MAX_OPEN_REQUESTS:
+            raise TooMany(f"you have {len(mine)} open requests", "jitsudo cancel R-…")
+        envelope = self._granting.request(asker.person, role, now, duration, reason, uses)
+        made = request_id(envelope.payload)
+        entry = self._state.journal.request_created(made, asker.person, name, reason, envelope.encode().decode("ascii"))
+        await self._state.record(now, entry)
+        record = self._state.book.requests[made]
+        if terms.approvals == 0:
+            await self._approving.issue_if_earned(record, now)
+        else:
+            await self._approving.tell_approvers(record, asker.person)
+        return {"request": self._request_info(self._state.book.requests[made], asker, may_approve=False)}
+
+    async def _await(self, context: Context, asker: Asker, fields: Fields) -> Json:
+        record = await self._visible_request(asker, fields.text("request"))
+        fields.done()
+        while record.state in OPEN_STATES:
+            context.waiting_for = f"{record.id} is waiting for approval"
+            await self._state.change()
+            record = self._state.book.requests[record.id]
+        return {"request": self._request_info(record, asker, may_approve=False)}
+
+    async def _requests(self, context: Context, asker: Asker, fields: Fields) -> Json:
+        everything = fields.boolean("all")
+        fields.done()
+        records = list(self._state.book.requests.values()) if everything else self._state.open_requests()
+        shown = []
+        for record in records:
+            may_approve = record.state in OPEN_STATES and await self._may_approve(asker, record)
+            if asker.is_root or is_mine(asker, record) or may_approve:
+                shown.append(self._request_info(record, asker, may_approve=may_approve))
+        return {"requests": shown}
+
+    # Deciding.
+
+    async def _approve(self, context: Context, asker: Asker, fields: Fields) -> Json:
+        name, seconds = fields.text("request"), fields.optional_integer("max_duration")
+        note = fields.optional_text("note") or ""
+        fields.done()
+        if not is_plain_text(note) or len(note) > MAX_NOTE_CHARS:
+            raise InvalidValue(f"a note is one line of at most {MAX_NOTE_CHARS} characters")
+        duration = None if seconds is None else Duration(seconds)
+        request = self._find_request(name)
+        approver = await self._approving.entitled(asker, request)
+        await self._drop(context.connection)
+        authenticating = self._approving.authenticate(asker, None)
+        self._approvals[context.connection] = Approval(asker, request, approver, duration, note, authenticating)
+        context.waiting_for = "authentication"
+        return await self._step(context, authenticating.start())
+
+    async def _answer(self, context: Context, asker: Asker, fields: Fields) -> Json:
+        answers = fields.texts("answers")
+        fields.done()
+        approval = self._approvals.get(context.connection)
+        if approval is None:
+            raise WrongState("nobody was asked anything on this connection")
+        context.waiting_for = "the answer is being checked"
+        return await self._step(context, approval.authenticating.answer(answers))
+
+    async def _step(self, context: Context, prompting: Awaitable[tuple[Prompt, ...] | None]) -> Json:
+        approval = self._approvals[context.connection]
+        try:
+            prompts = await prompting
+        except BaseException as error:
+            await self._drop(context.connection)
+            if isinstance(error, AuthenticationFailed):
+                self._approving.authentication_failed(approval.asker, approval.request, error)
+            raise
+        if prompts is not None:
+            return {"prompts": [{"style": p.style, "text": p.text} for p in prompts]}
+        await self._drop(context.connection)
+        approver = await self._approving.entitled(approval.asker, approval.request)
+        record = await self._approving.approve(approval.asker, approval.request, approver, approval.max_duration, approval.note)
+        return {"request": self._request_info(record, approval.asker, may_approve=False)}
+
+    async def _drop(self, connection: Connection) -> None:
+        approval = self._approvals.pop(connection, None)
+        if approval is not None:
+            await approval.authenticating.close()
+
+    async def _deny(self, context: Context, asker: Asker, fields: Fields) -> Json:
+        record, reason = self._find_request(fields.text("request")), Reason(fields.text("reason"))
+        fields.done()
+        record = await self._approving.deny(asker, record, reason)
+        return {"request": self._request_info(record, asker, may_approve=False)}
+
+    async def _cancel(self, context: Context, asker: Asker, fields: Fields) -> Json:
+        record = await self._visible_request(asker, fields.text("request"))
+        fields.done()
+        record = await self._approving.cancel(asker, record)
+        return {"request": self._request_info(record, asker, may_approve=False)}
+
+    # Grants.
+
+    async def _status(self, context: Context, asker: Asker, fields: Fields) -> Json:
+        fields.done()
+        grants = [g for g in self._state.live_grants() if asker.is_root or is_mine(asker, g)]
+        requests = [r for r in self._state.open_requests() if asker.is_root or is_mine(asker, r)]
+        return {
+            "grants": [await self._live_grant_info(g) for g in grants],
+            "requests": [self._request_info(r, asker, may_approve=False) for r in requests],
+            "problems": self._problems(),
+        }
+
+    async def _live_grant_info(self, record: GrantRecord) -> Json:
+        info = self._grant_info(record)
+        try:
+            await self._granting.verify(record, None, self._state.now())
+        except DocumentRefused as error:
+            info["state"] = f"refused: {error.sentence}"
+        return info
+
+    def _problems(self) -> list[str]:
+        problems = []
+        if self._state.policy_problem is not None:
+            problems.append(f"policy: {self._state.policy_problem}")
+        if self._state.ledger.failure is not None:
+            problems.append(self._state.ledger.failure.sentence)
+        try:
+            self._state.trusted_now()
+        except Denied as error:
+            problems.append(error.sentence)
+        return problems
+
+    async def _return(self, context: Context, asker: Asker, fields: Fields) -> Json:
+        name, everything = fields.optional_text("grant"), fields.boolean("all")
+        fields.done()
+        mine = [g for g in self._state.live_grants() if is_mine(asker, g) and not g.standing]
+        if name is not None:
+            chosen = [self._state.book.find_grant(name, lambda g: is_mine(asker, g))]
+        elif everything or len(mine) == 1:
+            chosen = mine
+        elif not mine:
+            raise NotFound("you hold no grant", "jitsudo status")
+        else:
+            listed = ", ".join(f"{g.id} ({g.request.role})" for g in mine)
+            raise Ambiguous(f"you hold {len(mine)} grants: {listed}", "jitsudo return G-… or --all")
+        now = self._state.now()
+        await self._state.record(now, *(self._state.journal.grant_returned(g.id, asker.person) for g in chosen))
+        await self._end_sessions(chosen, f"{asker.person.name} gave the grant back", context)
+        return {"grants": [self._grant_info(self._state.book.grants[g.id]) for g in chosen]}
+
+    async def _revoke(self, context: Context, asker: Asker, fields: Fields) -> Json:
+        name, reason = fields.text("grant"), Reason(fields.text("reason"))
+        fields.done()
+        asker.require_outside("revoke")
+        record = self._state.book.find_grant(name)
+        if not asker.is_root and not await self._may_revoke(asker, record):
+            raise Denied(f"{record.id} is for root and the role's approvers to revoke", f"jitsudo return {record.id}")
+        now = self._state.now()
+        envelope = self._granting.revocation(record, asker.person, now, reason).encode().decode("ascii")
+        await self._state.record(now, self._state.journal.grant_revoked(record.id, asker.person, reason, envelope))
+        why = f"grant {record.id} was revoked by {asker.person.name}: {reason}"
+        await self._end_sessions([record], why, context)
+        return {"grant": self._grant_info(self._state.book.grants[record.id])}
+
+    async def _end_sessions(self, grants: list[GrantRecord], why: str, context: Context) -> None:
+        context.waiting_for = "running sessions are being ended"
+        # What calls from inside a session that it gives back is ended with it, and gets no answer.
+        ending = [self._sessions.end(s, why) for g in grants for s in self._sessions.under(g.id)]
+        await asyncio.gather(*(asyncio.shield(task) for task in ending))
+
+    # Roles, rules, policy, clock.
+
+    async def _roles(self, context: Context, asker: Asker, fields: Fields) -> Json:
+        fields.done()
+        now, policy, host = self._state.now(), self._policy(), self._state.host
+        shown = []
+        for name in sorted(policy.roles):
+            role = policy.roles[name]
+            refusal = may_request(asker.person, role, policy, host, now)
+            if refusal is None or refusal.code in {"hours", "standing", "unsupported"} or asker.is_root:
+                not_now = None if refusal is None or refusal.code == "standing" else refusal
+                shown.append(role_info(role, not_now))
+        return {"roles": shown}
+
+    async def _explain(self, context: Context, asker: Asker, fields: Fields) -> Json:
+        argv, run_as, cwd = fields.texts("argv"), fields.optional_text("run_as"), fields.text("cwd")
+        fields.done()
+        person = asker.person if asker.session is None else asker.session.person
+        now = self._state.trusted_now()
+        await self._granting.issue_standing(person, now)
+        held, refused = await self._granting.held_by(person, now)
+        return await explain_to(person, argv, run_as, cwd, held, refused, self._state, now)
+
+    async def _reload(self, context: Context, asker: Asker, fields: Fields) -> Json:
+        fields.done()
+        asker.require_root("load a policy")
+        loaded = await self._loading.reload(asker.person)
+        return {"policy": loaded.digest, "roles": len(loaded.policy.roles)}
+
+    async def _accept_clock(self, context: Context, asker: Asker, fields: Fields) -> Json:
+        fields.done()
+        asker.require_root("accept the clock")
+        now = self._state.now()
+        self._state.clock.accept(now)
+        await self._state.record(now, self._state.journal.clock_accepted(asker.person))
+        return {"time": now.wall}
+
+    # Finding and showing.
+
+    def _policy(self) -> Policy:
+        return self._state.require_policy().policy
+
+    def _find_request(self, name: str) -> RequestRecord:
+        return self._state.book.find_request(name)
+
+    async def _visible_request(self, asker: Asker, name: str) -> RequestRecord:
+        return self._state.book.find_request(name, lambda r: asker.is_root or is_mine(asker, r))
+
+    async def _may_approve(self, asker: Asker, record: RequestRecord) -> bool:
+        if self._state.policy is None:
+            return False
+        return not isinstance(await approver_answer(asker, record, self._policy(), self._state.people), Deny)
+
+    async def _may_revoke(self, asker: Asker, record: GrantRecord) -> bool:
+        request = self._state.book.requests.get(record.request_id) if record.request_id is not None else None
+        return request is not None and await self._may_approve(asker, request)
+
+    def _request_info(self, record: RequestRecord, asker: Asker, *, may_approve: bool) -> Json:
+        policy = self._state.policy.policy if self._state.policy is not None else None
+        return request_info(record, policy, mine=is_mine(asker, record), may_approve=may_approve)
+
+    def _grant_info(self, record: GrantRecord) -> Json:
+        request = self._state.book.requests.get(record.request_id) if record.request_id is not None else None
+        return grant_info(record, request, self._sessions.under(record.id))

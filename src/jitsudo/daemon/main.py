@@ -1,0 +1,154 @@
+"""jitsudod: the composition root. Everything is made here, and handed to what needs it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import systemd.daemon
+
+from jitsudo import __version__
+from jitsudo.daemon.approving import Approving
+from jitsudo.daemon.control import Control
+from jitsudo.daemon.decide import Decide
+from jitsudo.daemon.granting import Granting
+from jitsudo.daemon.identity import load_identity
+from jitsudo.daemon.people import People
+from jitsudo.daemon.policyloading import PolicyLoading
+from jitsudo.daemon.server import Limits, Server
+from jitsudo.daemon.sessions import Sessions
+from jitsudo.daemon.state import DaemonState
+from jitsudo.daemon.timers import Timers
+from jitsudo.errors import DocumentRefused, JitsudoError
+from jitsudo.host.accounts import SystemAccounts
+from jitsudo.host.hostfile import load_host
+from jitsudo.host.journal import Journal
+from jitsudo.host.journalfeed import JournalFeed
+from jitsudo.host.redaction import Redactor
+from jitsudo.host.scopes import SystemManager
+from jitsudo.wire.framing import CONTROL_MAX_FRAME_BYTES, DECIDE_MAX_FRAME_BYTES
+
+log = logging.getLogger("jitsudod")
+DECIDE_LIMITS: Final = Limits(DECIDE_MAX_FRAME_BYTES, connections_a_person=512, connections=2048, reserved=16)
+CONTROL_LIMITS: Final = Limits(CONTROL_MAX_FRAME_BYTES, connections_a_person=8, connections=1024, reserved=16)
+
+
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="jitsudod", description="jitsudo's daemon; see jitsudod(8)")
+    parser.add_argument("--version", action="version", version=f"jitsudod {__version__}")
+    parser.add_argument("--state-dir", type=Path, default=Path("/var/lib/jitsudo"), help="ledger and keys")
+    parser.add_argument("--config-dir", type=Path, default=Path("/etc/jitsudo"), help="policy.d and host.yaml")
+    parser.add_argument("--runtime-dir", type=Path, default=Path("/run/jitsudo"), help="sockets, if systemd passed none")
+    parser.add_argument("--no-owner-check", action="store_true", help="development only: accept anybody's policy files")
+    return parser.parse_args(argv)
+
+
+def _sockets(runtime: Path) -> tuple[socket.socket, socket.socket]:
+    """The decide and the control socket: systemd's (sd_listen_fds(3)), or our own where it passed none."""
+    passed = systemd.daemon.listen_fds_with_names()
+    if passed:
+        by_name = {name: descriptor for descriptor, name in passed.items()}
+        return socket.socket(fileno=by_name["decide"]), socket.socket(fileno=by_name["control"])
+    runtime.mkdir(mode=0o755, parents=True, exist_ok=True)
+    return _listen(runtime / "decide", 0o600), _listen(runtime / "control", 0o666)
+
+
+def _listen(path: Path, mode: int) -> socket.socket:
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    listener.bind(str(path))
+    path.chmod(mode)
+    listener.listen(1024)
+    return listener
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Runs until SIGTERM or SIGINT."""
+    identity = load_identity(options.state_dir)
+    people, manager = People(SystemAccounts()), SystemManager()
+    state = DaemonState(
+        options.state_dir, identity, Journal(Redactor(identity.redaction_key)), people, load_host(options.config_dir, check_owner=not options.no_owner_check)
+    )
+    granting, sessions = Granting(state), Sessions(state, manager)
+    approving = Approving(state, granting, str(options.runtime_dir / "auth"))
+    loading = PolicyLoading(state, options.config_dir / "policy.d", check_owner=not options.no_owner_check)
+    decide = Decide(state, granting, sessions)
+    control = Control(state, granting, sessions, approving, loading)
+    decide_socket, control_socket = _sockets(options.runtime_dir)
+
+    now = state.now()
+    state.note(now, state.journal.daemon_started(__version__))
+    if (damage := state.take_damage()) is not None:
+        state.note(now, state.journal.ledger_quarantined(damage))
+    await loading.load_at_start()
+    sessions.adopt(state.started_sessions())
+    await _verify_all(state, granting)
+
+    feed = JournalFeed(lambda: state.ledger)
+    tasks = [
+        asyncio.create_task(work)
+        for work in (
+            Server(decide_socket, decide, DECIDE_LIMITS).run(),
+            Server(control_socket, control, CONTROL_LIMITS).run(),
+            Timers(state, sessions, approving, manager).run(),
+            feed.run(),
+        )
+    ]
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    systemd.daemon.notify("READY=1")
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    systemd.daemon.notify("STOPPING=1")
+    for task in (stopped, *tasks):
+        task.cancel()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    sessions.close()
+    state.note(state.now(), state.journal.daemon_stopped())
+    state.ledger.flush()
+    feed.close()
+    state.ledger.close()
+    decide.close()
+    people.close()
+    await manager.close()
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+async def _verify_all(state: DaemonState, granting: Granting) -> None:
+    """Every live grant is verified when it is loaded; one that fails is named, and verified again at each use."""
+    for record in state.live_grants():
+        try:
+            await granting.verify(record, None, state.now())
+        except DocumentRefused as error:
+            log.error("grant %s was refused at step %d: %s", record.id, error.step, error.sentence)
+            state.note(state.now(), state.journal.document_refused(record.id, error.step, error.sentence))
+        except JitsudoError as error:
+            log.error("grant %s cannot be verified: %s", record.id, error.sentence)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The entry point `jitsudod`."""
+    options = _arguments(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    os.umask(0o077)
+    try:
+        asyncio.run(serve(options))
+    except JitsudoError as error:
+        log.critical("%s%s", error.sentence, f" ({error.hint})" if error.hint else "")
+        return int(error.exit_status)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

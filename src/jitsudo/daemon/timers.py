@@ -1,0 +1,92 @@
+"""What time brings: requests that lapse, grants that expire, sessions that have to end, the watchdog, the heartbeat."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Final
+
+import systemd.daemon
+
+from jitsudo.daemon.approving import Approving
+from jitsudo.daemon.sessions import Sessions
+from jitsudo.daemon.state import DaemonState
+from jitsudo.errors import JitsudoError
+from jitsudo.host.scopes import SystemManager
+from jitsudo.types import Moment
+
+log = logging.getLogger("jitsudod")
+LONGEST_SLEEP: Final = 1.0  # seconds; also how soon a clock that was set is noticed
+HEARTBEAT_SECONDS: Final = 300.0
+SYNC_SECONDS: Final = 30.0  # between questions whether the clock is synchronised
+
+
+class Timers:
+    """One loop, the daemon's own: as long as it turns, the daemon is alive to systemd's watchdog."""
+
+    def __init__(self, state: DaemonState, sessions: Sessions, approving: Approving, manager: SystemManager) -> None:
+        self._state = state
+        self._sessions = sessions
+        self._approving = approving
+        self._manager = manager
+        self._heartbeat_due = 0.0
+        self._sync_due = 0.0
+
+    async def run(self) -> None:
+        while True:
+            now = self._state.now()
+            try:
+                await self._turn(now)
+            except JitsudoError as error:
+                log.error("%s", error.sentence)
+            systemd.daemon.notify("WATCHDOG=1")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._state.change(), self._until_next())
+
+    async def _turn(self, now: Moment) -> None:
+        await self._mend()
+        await self._look_at_clock(now)
+        self._lapse(now)
+        self._expire(now)
+        for session in self._sessions.due(now):
+            self._sessions.end(session, f"grant {session.grant} has expired")
+        self._sessions.reap_all()
+        if now.boot >= self._heartbeat_due:
+            self._heartbeat_due = now.boot + HEARTBEAT_SECONDS
+            self._state.note(now, self._state.journal.heartbeat())
+
+    async def _mend(self) -> None:
+        """After a failure to write: try again, from what is durable."""
+        if self._state.ledger.failure is not None:
+            await asyncio.sleep(LONGEST_SLEEP)
+            self._state.reopen()
+            log.warning("the ledger was opened again after: a failure to write")
+
+    async def _look_at_clock(self, now: Moment) -> None:
+        if self._state.clock.is_far_ahead(now) and now.boot >= self._sync_due:
+            self._sync_due = now.boot + SYNC_SECONDS
+            if await self._manager.clock_is_synchronised():
+                self._state.clock.observe(now, synchronised=True)
+
+    def _lapse(self, now: Moment) -> None:
+        for request in self._state.open_requests():
+            if now.wall > request.request.activate_by:
+                self._state.note(now, self._state.journal.request_timed_out(request.id))
+                self._approving.tell_requester(self._state.book.requests[request.id])
+
+    def _expire(self, now: Moment) -> None:
+        for grant in self._state.live_grants():
+            loaded = self._state.loaded_at[grant.id]
+            by_boot = now.boot - loaded.boot >= grant.grant.not_after - loaded.wall
+            if now.wall >= grant.grant.not_after or by_boot:
+                self._state.note(now, self._state.journal.grant_expired(grant.id))
+
+    def _until_next(self) -> float:
+        """Seconds until the next thing that time brings."""
+        now = self._state.now()
+        ends = [grant.grant.not_after for grant in self._state.live_grants()]
+        session = self._sessions.next_end()
+        if session is not None:
+            ends.append(session)
+        return max(0.01, min([LONGEST_SLEEP, *(end - now.wall for end in ends if end > now.wall)]))
