@@ -149,7 +149,7 @@ class _Parser:
         return ParseResult(policy, issues)
 
     def _with_later(self, role: Role) -> Role:
-        return replace(role, unsupported=(*role.unsupported, *later("the policy", self._later)))
+        return replace(role, unsupported=(*role.unsupported, *later("the policy", self._later, "no role can be used")))
 
     def _check_references(self) -> None:
         teams = {team for _, approver in self._approvers.values() for team in approver.teams}

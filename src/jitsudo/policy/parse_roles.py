@@ -114,7 +114,7 @@ class RoleReader:
             description=reader.prose(description, "description") if description else "",
             tests=fields.read("tests", self._tests, ()),
             pos=key.pos,
-            unsupported=later(f"role {name}", used),
+            unsupported=later(f"role {name}", used, "nobody can use it"),
             record=flags["record"],
             residue=flags["residue"],
             root_equivalent=flags["root_equivalent"],

@@ -42,12 +42,13 @@ _SHAPE_KEYS = ("order", "options", "subcommands", "operands", "harmless")
 _COMMAND_KEYS = ("command", "digest", "syntax", *_SHAPE_KEYS)
 _SPELLING = re.compile(r"-[!-~]|--?[A-Za-z0-9][A-Za-z0-9._+-]*")
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_NO_MATCH = "it never matches"
 _EDITABLE = (PathUnder, LiteralText, OneOf, GlobText, RegexText)
 
 
-def later(subject: str, keys: list[str]) -> tuple[str, ...]:
-    """A sentence for each key that is understood but not enforced yet."""
-    return tuple(f"{subject} uses `{key}`, which this version does not enforce yet" for key in dict.fromkeys(keys))
+def later(subject: str, keys: list[str], so: str) -> tuple[str, ...]:
+    """A sentence for each key that is understood but not enforced yet, and what follows from it."""
+    return tuple(f"{subject} uses `{key}`, which this version does not enforce yet: {so}" for key in dict.fromkeys(keys))
 
 
 class RuleReader:
@@ -82,7 +83,7 @@ class RuleReader:
             shape=shape,
             digest=digest,
             pos=node.pos,
-            unsupported=later("the rule", used),
+            unsupported=later("the rule", used, _NO_MATCH),
         )
 
     def _shape(self, fields: Fields, syntax: Syntax, used: list[str]) -> Shape:
@@ -185,7 +186,7 @@ class RuleReader:
                 reader.error(item.pos, "edit takes files: {path: {under: FOLDER}} or {literal: FILE}")
             files.append(type_)
         check = fields.read("check", lambda at: reader.texts(at, "check"), ())
-        return EditRule(tuple(files), check, pos=node.pos, unsupported=later("the rule", ["edit"]))
+        return EditRule(tuple(files), check, pos=node.pos, unsupported=later("the rule", ["edit"], _NO_MATCH))
 
     def _shell_rule(self, node: Node) -> ShellRule:
         reader = self._reader
@@ -197,7 +198,7 @@ class RuleReader:
             record=fields.read("record", lambda at: reader.boolean(at, "record"), False),
             only_listed=fields.read("only", lambda at: bool(reader.choice(at, "only", _LISTED)), False),
             pos=node.pos,
-            unsupported=later("the rule", ["shell"]),
+            unsupported=later("the rule", ["shell"], _NO_MATCH),
         )
 
     def guardrail(self, key: Scalar, node: Node) -> Guardrail:
@@ -221,7 +222,7 @@ class RuleReader:
             source=fields.read("from", self._people.source, None),
             message=reader.prose(message, "message") if message else "",
             pos=key.pos,
-            unsupported=later(f"guardrail {key.text}", used),
+            unsupported=later(f"guardrail {key.text}", used, "it denies"),
         )
 
     def _belongs(self, fields: Fields, key: str, effect: Effect, then: Effect) -> None:

@@ -1,22 +1,20 @@
 """Globs and a safe subset of regular expressions, matched in full and in time linear in the text.
 
-Both are compiled to one small program of characters and branches that is run as a set of states (Thompson 1968), so no
-pattern and no text can make matching explode. What the subset leaves out (anchors, look-around, back references, lazy
+Both are compiled for the automaton next door, so no pattern and no text can make matching explode. What the subset leaves out (anchors, look-around, back references, lazy
 and possessive repetition, a repetition without limit inside another) is refused when the policy is loaded.
 """
 
 from __future__ import annotations
 
 import string
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 from jitsudo.errors import InvalidValue
+from jitsudo.policy.automaton import Chars, Choice, Concat, Program, Repeat, Tree, accepts, compile_tree
 from jitsudo.types import is_plain_text
 
 MAX_PATTERN_CHARS = 512
-MAX_PROGRAM = 1024  # instructions; also bounds the memory that `{n,m}` can ask for
 MAX_GROUPS_DEEP = 16
 MAX_TEXT_CHARS = 4096
 MAX_REPEAT = 1000
@@ -33,53 +31,12 @@ _SLASH = 0x2F
 
 
 @dataclass(frozen=True, slots=True)
-class _Chars:
-    """One character of (or, negated, outside) these ranges. A `wild` one never stands for a leading `-` or `.`."""
-
-    ranges: tuple[tuple[int, int], ...]
-    negated: bool = False
-    wild: bool = False
-
-    def has(self, code: int) -> bool:
-        return any(low <= code <= high for low, high in self.ranges) != self.negated
-
-
-@dataclass(frozen=True, slots=True)
-class _Sequence:
-    parts: tuple[_Tree, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    branches: tuple[_Tree, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Repeat:
-    body: _Tree
-    least: int
-    most: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Fork:
-    """Go on at both places."""
-
-    first: int
-    second: int
-
-
-_Tree = _Chars | _Sequence | _Choice | _Repeat
-_Program = tuple[_Chars | _Fork, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Pattern:
     """A compiled glob or regular expression; equal to another of the same kind and text."""
 
     kind: Literal["glob", "regex"]
     text: str
-    program: _Program = field(compare=False, repr=False)
+    program: Program = field(compare=False, repr=False)
 
     def matches(self, text: str, *, lenient: bool = False) -> bool:
         """Whether the whole of `text` matches. Control characters, bytes that are not UTF-8 and overlong text never do.
@@ -88,48 +45,17 @@ class Pattern:
         """
         if len(text) > MAX_TEXT_CHARS or not is_plain_text(text):
             return False
-        states = self._closure([0])
-        leading = True
-        for char in text:
-            code = ord(char)
-            shy = leading and char in "-." and not lenient
-            reached = (at + 1 for at, chars in self._chars(states) if chars.has(code) and not (shy and chars.wild))
-            states = self._closure(list(reached))
-            if not states:
-                return False
-            leading = char == "/"
-        return len(self.program) in states
-
-    def _chars(self, states: set[int]) -> Iterator[tuple[int, _Chars]]:
-        for at in states:
-            if at < len(self.program):
-                step = self.program[at]
-                if isinstance(step, _Chars):
-                    yield at, step
-
-    def _closure(self, starts: list[int]) -> set[int]:
-        seen: set[int] = set()
-        todo = starts
-        while todo:
-            at = todo.pop()
-            if at in seen:
-                continue
-            seen.add(at)
-            if at < len(self.program):
-                step = self.program[at]
-                if isinstance(step, _Fork):
-                    todo += [step.first, step.second]
-        return seen
+        return accepts(self.program, text, lenient=lenient)
 
 
 def regex(text: str) -> Pattern:
     """Compile a regular expression of the safe subset; `InvalidValue` says what is not in it."""
-    return Pattern("regex", text, _compile(_RegexReader(_checked(text, "a regular expression")).read()))
+    return Pattern("regex", text, compile_tree(_RegexReader(_checked(text, "a regular expression")).read()))
 
 
 def glob(text: str) -> Pattern:
     """Compile a glob: `*` and `?` and `[…]` stay within a path component, `**` does not."""
-    return Pattern("glob", text, _compile(_read_glob(_checked(text, "a glob"))))
+    return Pattern("glob", text, compile_tree(_read_glob(_checked(text, "a glob"))))
 
 
 def _checked(text: str, what: str) -> str:
@@ -138,62 +64,6 @@ def _checked(text: str, what: str) -> str:
     if not is_plain_text(text):
         raise InvalidValue(f"{what} may not hold control characters")
     return text
-
-
-# -- programs --------------------------------------------------------------------------------------------------------
-
-
-def _compile(tree: _Tree) -> _Program:
-    program: list[_Chars | _Fork] = []
-    _emit(tree, program)
-    return tuple(program)
-
-
-def _emit(tree: _Tree, program: list[_Chars | _Fork]) -> None:
-    if len(program) > MAX_PROGRAM:
-        raise InvalidValue("the pattern is too large: its repetitions ask for too many characters")
-    if isinstance(tree, _Chars):
-        program.append(tree)
-    elif isinstance(tree, _Sequence):
-        for part in tree.parts:
-            _emit(part, program)
-    elif isinstance(tree, _Choice):
-        _emit_choice(tree.branches, program)
-    else:
-        _emit_repeat(tree, program)
-
-
-def _emit_choice(branches: tuple[_Tree, ...], program: list[_Chars | _Fork]) -> None:
-    if len(branches) == 1:
-        _emit(branches[0], program)
-        return
-    fork = len(program)
-    program.append(_Fork(fork, fork))
-    _emit(branches[0], program)
-    jump = len(program)
-    program.append(_Fork(jump, jump))
-    program[fork] = _Fork(fork + 1, len(program))
-    _emit_choice(branches[1:], program)
-    program[jump] = _Fork(len(program), len(program))
-
-
-def _emit_repeat(tree: _Repeat, program: list[_Chars | _Fork]) -> None:
-    for _ in range(tree.least):
-        _emit(tree.body, program)
-    if tree.most is None:
-        loop = len(program)
-        program.append(_Fork(loop, loop))
-        _emit(tree.body, program)
-        program.append(_Fork(loop, loop))
-        program[loop] = _Fork(loop + 1, len(program))
-        return
-    forks = []
-    for _ in range(tree.most - tree.least):
-        forks.append(len(program))
-        program.append(_Fork(0, 0))
-        _emit(tree.body, program)
-    for fork in forks:
-        program[fork] = _Fork(fork + 1, len(program))
 
 
 # -- regular expressions ---------------------------------------------------------------------------------------------
@@ -206,7 +76,7 @@ class _RegexReader:
         self._text = text
         self._at = 0
 
-    def read(self) -> _Tree:
+    def read(self) -> Tree:
         tree = self._choice(0)
         if self._at < len(self._text):
             raise self._refuse("')' without '('")
@@ -223,22 +93,22 @@ class _RegexReader:
     def _refuse(self, why: str) -> InvalidValue:
         return InvalidValue(f"regular expression {self._text!r}: {why}, at character {self._at + 1}")
 
-    def _choice(self, depth: int) -> _Tree:
+    def _choice(self, depth: int) -> Tree:
         if depth > MAX_GROUPS_DEEP:
             raise self._refuse(f"more than {MAX_GROUPS_DEEP} groups deep")
         branches = [self._sequence(depth)]
         while self._peek() == "|":
             self._take()
             branches.append(self._sequence(depth))
-        return _Choice(tuple(branches))
+        return Choice(tuple(branches))
 
-    def _sequence(self, depth: int) -> _Tree:
-        parts: list[_Tree] = []
+    def _sequence(self, depth: int) -> Tree:
+        parts: list[Tree] = []
         while self._peek() not in ("", "|", ")"):
             parts.append(self._repeated(depth))
-        return _Sequence(tuple(parts))
+        return Concat(tuple(parts))
 
-    def _repeated(self, depth: int) -> _Tree:
+    def _repeated(self, depth: int) -> Tree:
         body = self._atom(depth)
         if self._peek() not in ("*", "+", "?", "{"):
             return body
@@ -247,7 +117,7 @@ class _RegexReader:
             raise self._refuse("lazy, possessive and doubled repetitions are not supported")
         if most is None and _has_unbounded(body):
             raise self._refuse("a repetition without limit inside another")
-        return _Repeat(body, least, most)
+        return Repeat(body, least, most)
 
     def _quantifier(self) -> tuple[int, int | None]:
         char = self._take()
@@ -265,14 +135,14 @@ class _RegexReader:
             raise self._refuse(f"a repetition runs from less to more, at most {MAX_REPEAT}")
         return least, most
 
-    def _atom(self, depth: int) -> _Tree:
+    def _atom(self, depth: int) -> Tree:
         char = self._take()
         if char == "(":
             return self._group(depth)
         if char == "[":
             return self._char_class()
         if char == ".":
-            return _Chars(((0, _LAST),))
+            return Chars(((0, _LAST),))
         if char == "\\":
             return self._escape()
         if char in _SPECIAL:
@@ -282,7 +152,7 @@ class _RegexReader:
             raise self._refuse(f"{char!r} stands alone; write '\\{char}' for the character")
         return _one(char)
 
-    def _group(self, depth: int) -> _Tree:
+    def _group(self, depth: int) -> Tree:
         if self._peek() == "?":
             if self._text[self._at : self._at + 2] != "?:":
                 raise self._refuse("only plain groups and '(?:' are supported")
@@ -292,15 +162,15 @@ class _RegexReader:
             raise self._refuse("'(' without ')'")
         return tree
 
-    def _escape(self) -> _Chars:
+    def _escape(self) -> Chars:
         char = self._take()
         if char in _PUNCTUATION:
             return _one(char)
         if char and char.lower() in _CLASSES:
-            return _Chars(_CLASSES[char.lower()], negated=char.isupper())
+            return Chars(_CLASSES[char.lower()], negated=char.isupper())
         raise self._refuse(f"'\\{char}' is not supported")
 
-    def _char_class(self) -> _Chars:
+    def _char_class(self) -> Chars:
         negated = self._peek() == "^"
         if negated:
             self._take()
@@ -310,7 +180,7 @@ class _RegexReader:
         self._take()
         if not ranges:
             raise self._refuse("an empty '[]'")
-        return _Chars(tuple(ranges), negated)
+        return Chars(tuple(ranges), negated)
 
     def _class_item(self) -> tuple[tuple[int, int], ...]:
         low = self._class_char()
@@ -322,7 +192,7 @@ class _RegexReader:
         high = self._class_char()
         return (_span(low, high, self._refuse("not a range")),)
 
-    def _class_char(self) -> _Chars:
+    def _class_char(self) -> Chars:
         char = self._take()
         if char == "\\":
             return self._escape()
@@ -331,11 +201,11 @@ class _RegexReader:
         return _one(char)
 
 
-def _one(char: str) -> _Chars:
-    return _Chars(((ord(char), ord(char)),))
+def _one(char: str) -> Chars:
+    return Chars(((ord(char), ord(char)),))
 
 
-def _span(low: _Chars, high: _Chars, error: InvalidValue) -> tuple[int, int]:
+def _span(low: Chars, high: Chars, error: InvalidValue) -> tuple[int, int]:
     """The range between two single characters."""
     (start, start_end), *more = low.ranges
     (end, end_end), *others = high.ranges
@@ -348,22 +218,22 @@ def _is_count(text: str) -> bool:
     return 0 < len(text) <= 4 and text.isascii() and text.isdigit()
 
 
-def _has_unbounded(tree: _Tree) -> bool:
-    if isinstance(tree, _Repeat):
+def _has_unbounded(tree: Tree) -> bool:
+    if isinstance(tree, Repeat):
         return tree.most is None or _has_unbounded(tree.body)
-    if isinstance(tree, _Sequence):
+    if isinstance(tree, Concat):
         return any(map(_has_unbounded, tree.parts))
-    return isinstance(tree, _Choice) and any(map(_has_unbounded, tree.branches))
+    return isinstance(tree, Choice) and any(map(_has_unbounded, tree.branches))
 
 
 # -- globs -----------------------------------------------------------------------------------------------------------
 
-_NOT_SLASH = _Chars(((_SLASH, _SLASH),), negated=True, wild=True)
-_ANYTHING = _Chars(((0, _LAST),), wild=True)
+_NOT_SLASH = Chars(((_SLASH, _SLASH),), negated=True, wild=True)
+_ANYTHING = Chars(((0, _LAST),), wild=True)
 
 
-def _read_glob(text: str) -> _Tree:
-    parts: list[_Tree] = []
+def _read_glob(text: str) -> Tree:
+    parts: list[Tree] = []
     at = 0
     while at < len(text):
         char = text[at]
@@ -371,7 +241,7 @@ def _read_glob(text: str) -> _Tree:
             stars = len(text) - at - len(text[at:].lstrip("*"))
             if stars > 2:
                 raise InvalidValue(f"glob {text!r}: more than two '*' in a row")
-            parts.append(_Repeat(_ANYTHING if stars == 2 else _NOT_SLASH, 0, None))
+            parts.append(Repeat(_ANYTHING if stars == 2 else _NOT_SLASH, 0, None))
             at += stars
         elif char == "[":
             chars, at = _glob_class(text, at + 1)
@@ -381,10 +251,10 @@ def _read_glob(text: str) -> _Tree:
         else:
             parts.append(_NOT_SLASH if char == "?" else _one(char))
             at += 1
-    return _Sequence(tuple(parts))
+    return Concat(tuple(parts))
 
 
-def _glob_class(text: str, at: int) -> tuple[_Chars, int]:
+def _glob_class(text: str, at: int) -> tuple[Chars, int]:
     """The class that begins after the `[` before `at`, and where the text goes on."""
     refuse = InvalidValue(f"glob {text!r}: not a character class; write e.g. [a-z] or [!0-9]")
     end = text.find("]", at)
@@ -405,13 +275,13 @@ def _glob_class(text: str, at: int) -> tuple[_Chars, int]:
     return _without_slash(tuple(ranges), negated), end + 1
 
 
-def _without_slash(ranges: tuple[tuple[int, int], ...], negated: bool) -> _Chars:
+def _without_slash(ranges: tuple[tuple[int, int], ...], negated: bool) -> Chars:
     if negated:
-        return _Chars((*ranges, (_SLASH, _SLASH)), negated=True, wild=True)
+        return Chars((*ranges, (_SLASH, _SLASH)), negated=True, wild=True)
     pieces = [
         piece
         for low, high in ranges
         for piece in ((low, min(high, _SLASH - 1)), (max(low, _SLASH + 1), high))
         if piece[0] <= piece[1]
     ]
-    return _Chars(tuple(pieces), wild=True)
+    return Chars(tuple(pieces), wild=True)
