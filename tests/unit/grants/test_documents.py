@@ -222,6 +222,12 @@ def test_hosts_are_ids_with_names(wrong: object) -> None:
         parse_request(strictjson.encode({**json.loads(REQUEST), "hosts": wrong}))
 
 
+def test_the_longest_host_name_is_read() -> None:
+    """253 characters (RFC 1123); 254 are refused above."""
+    asked = makers.request(hosts=(HostRef(makers.HOST.fingerprint, "x" * 253),))
+    assert parse_request(asked.payload()) == asked
+
+
 NONCES = ["", "0" * 31, "0" * 33, "A" * 32, "g" * 32, "\u0660" * 32, 0]
 
 

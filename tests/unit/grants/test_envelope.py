@@ -141,6 +141,17 @@ def test_armour_is_read_as_it_was_written() -> None:
     assert parse_sshsig(blob()) == Sshsig(b"key", "n", b"sig")
 
 
+def test_the_longest_armour_is_read() -> None:
+    """4,096 characters are; 4,097 are too long, whatever they say."""
+    size = max(n for n in range(2700, 3100) if len(armour(Sshsig(b"key", "n", b"x" * n))) <= MAX_ARMOURED_CHARS)
+    sig = Sshsig(b"key", "n", b"x" * size)
+    assert parse_sshsig(armour(sig)) == sig
+    with pytest.raises(InvalidValue, match="at most"):
+        parse_sshsig(armour(Sshsig(b"key", "n", b"x" * (size + 3))))
+    with pytest.raises(InvalidValue, match="not an armoured"):
+        parse_sshsig("x" * MAX_ARMOURED_CHARS)
+
+
 def test_a_reader_takes_exactly_what_is_there() -> None:
     """Not a byte less, not a byte more."""
     reader = Reader(string(b"ab") + b"\x00\x00\x00\x07")

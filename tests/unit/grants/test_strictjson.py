@@ -60,6 +60,15 @@ def test_a_plain_document_is_read() -> None:
     assert strictjson.parse(raw, 200) == expected
 
 
+def test_integers_reach_to_2_to_the_53_on_both_sides() -> None:
+    """N and N + 1, where a double stops being exact."""
+    for fine in (2**53, -(2**53)):
+        assert strictjson.parse(b'{"n":%d}' % fine, 100) == {"n": fine}
+    for wrong in (2**53 + 1, -(2**53) - 1):
+        with pytest.raises(InvalidValue, match="out of range"):
+            strictjson.parse(b'{"n":%d}' % wrong, 100)
+
+
 def test_a_surrogate_pair_is_one_character() -> None:
     """Escaped characters beyond the basic plane are no lone surrogates."""
     assert strictjson.parse(b'{"a":"\\ud83d\\ude00"}', 100) == {"a": "\U0001f600"}
