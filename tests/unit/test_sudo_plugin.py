@@ -16,15 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from jitsudo.elevation.command_info import build_command_info
-from jitsudo.elevation.environment import build_environment
-from jitsudo.elevation.runas import Target
-from jitsudo.types import Account, Gid, Uid, UserName
-from jitsudo.wire import calls
-from jitsudo.wire.fields import Fields
-
-sys.path.append(str(Path(__file__).parent))
 from fake_sudo import (
     PLUGIN_FILE,
     RC,
@@ -39,6 +30,13 @@ from fake_sudo import (
     send,
     silence,
 )
+
+from jitsudo.elevation.command_info import build_command_info
+from jitsudo.elevation.environment import build_environment
+from jitsudo.elevation.runas import Target
+from jitsudo.types import Account, Gid, Uid, UserName
+from jitsudo.wire import calls
+from jitsudo.wire.fields import Fields
 
 USER_INFO = ("user=alice", "uid=1000", "gid=1000", "cwd=/")
 ENV = ("PATH=/home/alice/bin", "TERM=xterm")
