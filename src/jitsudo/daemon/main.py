@@ -74,9 +74,8 @@ async def serve(options: argparse.Namespace) -> None:
     """Runs until SIGTERM or SIGINT."""
     identity = load_identity(options.state_dir)
     people, manager = People(SystemAccounts()), SystemManager()
-    state = DaemonState(
-        options.state_dir, identity, Journal(Redactor(identity.redaction_key)), people, load_host(options.config_dir, check_owner=not options.no_owner_check)
-    )
+    host = load_host(options.config_dir, check_owner=not options.no_owner_check)
+    state = DaemonState(options.state_dir, identity, Journal(Redactor(identity.redaction_key)), people, host)
     granting, sessions = Granting(state), Sessions(state, manager)
     approving = Approving(state, granting, str(options.runtime_dir / "auth"))
     loading = PolicyLoading(state, options.config_dir / "policy.d", check_owner=not options.no_owner_check)

@@ -111,8 +111,10 @@ class DaemonState:
 
     def reopen(self) -> None:
         """After a failure to write: what was not durable is forgotten. Raises what opening raises."""
-        self.ledger.close()
+        failed = self.ledger
+        failed.close()
         self.ledger, self.clock = self._open()
+        failed.appended.set()  # whoever waits there looks for the new one
 
     # The clock.
 

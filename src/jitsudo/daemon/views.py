@@ -24,6 +24,7 @@ def request_info(record: RequestRecord, policy: Policy | None, *, mine: bool, ma
         "reason": request.reason,
         "duration": int(request.duration),
         "run_as": list(request.run_as),
+        "commands": [describe_rule(rule) for rule in role.rules] if role is not None else [],
         "created": request.created,
         "activate_by": request.activate_by,
         "approvals": [approver for _, _, approver in record.approvals],
