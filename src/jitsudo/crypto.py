@@ -159,7 +159,7 @@ def is_strong_ed25519_point(raw: bytes) -> bool:
 
 
 def _decode_point(raw: bytes) -> _Point | None:
-    """RFC 8032, section 5.1.3, with the y coordinate below p."""
+    """RFC 8032, section 5.1.3, up to the sign of x; None if that section refuses it, as it does a y not below p."""
     if len(raw) != 32:
         return None
     number = int.from_bytes(raw, "little")
@@ -172,8 +172,7 @@ def _decode_point(raw: bytes) -> _Point | None:
         x = x * _SQRT_MINUS_1 % _P
     if v * x * x % _P != u or (x == 0 and sign):
         return None
-    if x & 1 != sign:
-        x = _P - x
+    # Which of the two x it is does not matter here: a point and its negative have the same order.
     return (x, y, 1, x * y % _P)
 
 
