@@ -15,7 +15,7 @@ from typing import Final
 from jitsudo.daemon.caller import Behind, identify_caller
 from jitsudo.daemon.connection import Connection, Descriptors
 from jitsudo.daemon.granting import Granting
-from jitsudo.daemon.hints import HELPABLE, with_ways_out
+from jitsudo.daemon.hints import with_state
 from jitsudo.daemon.listing import list_text
 from jitsudo.daemon.server import Context, Handler
 from jitsudo.daemon.sessions import Session, Sessions, new_session
@@ -33,9 +33,9 @@ from jitsudo.host.ledger import Entry
 from jitsudo.host.peer import Peer
 from jitsudo.host.terminal import Terminal
 from jitsudo.host.world import HostWorld
-from jitsudo.policy.evaluate import evaluate, suggest
+from jitsudo.policy.evaluate import evaluate
 from jitsudo.policy.verdict import Action, Allow, Challenge, Deny, HeldGrant
-from jitsudo.types import AbsPath, Moment, Person, RoleName, Uid, UserName
+from jitsudo.types import AbsPath, Moment, Person, Uid, UserName
 from jitsudo.wire.calls import DECIDE, Check, Invocation, ListCommands, SessionCall
 from jitsudo.wire.fields import Fields
 from jitsudo.wire.framing import Json, encode_text
@@ -145,20 +145,18 @@ class Decide:
         """In a thread of its own: a path on a file system that hangs must not stop other people's decisions."""
         policy, host, action = self._state.require_policy().policy, self._state.host, _action(asked)
 
-        def run() -> tuple[Allow | Deny | Challenge, tuple[RoleName, ...]]:
+        def run() -> Allow | Deny | Challenge:
             with HostWorld(SystemAccounts().by_name, descriptors.get("root"), descriptors.get("cwd")) as world:
-                verdict = evaluate(action, policy, held, host, now, world)
-                helpable = isinstance(verdict, Deny) and verdict.code in HELPABLE
-                return verdict, suggest(action, policy, host, now, world) if helpable else ()
+                return evaluate(action, policy, held, host, now, world)
 
         work = asyncio.get_running_loop().run_in_executor(self._threads, run)
         try:
-            verdict, roles = await asyncio.wait_for(work, EVALUATION_SECONDS)
+            verdict = await asyncio.wait_for(work, EVALUATION_SECONDS)
         except TimeoutError:
             raise TimedOut("a path on this command line could not be looked up in time", "is a file system hanging?") from None
         for fault in verdict.faults:
             log.error("evaluation: %s", fault)
-        return with_ways_out(verdict, roles, asked.behind.person, self._state) if isinstance(verdict, Deny) else verdict
+        return with_state(verdict, asked.behind.person, self._state) if isinstance(verdict, Deny) else verdict
 
     async def _allow_root(self, asked: Asked, now: Moment) -> Json:
         if asked.check.command is None:
