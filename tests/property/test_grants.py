@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from jitsudo.crypto import HostKey, parse_public_line, verify_sshsig
 from jitsudo.errors import DocumentRefused, InvalidValue, WrongState
-from jitsudo.grants import strictjson
+from jitsudo import strictjson
 from jitsudo.grants.envelope import Envelope, Kind, Namespace, Signature, decode_envelope
 from jitsudo.grants.issue import build_grant
 from jitsudo.grants.lifecycle import TRANSITIONS, Book, Event
@@ -129,7 +129,7 @@ def test_every_reader_of_bytes_is_total(raw: bytes) -> None:
     with pytest.raises(DocumentRefused):
         verify_grant(raw, CONTEXT)
     with contextlib.suppress(InvalidValue):
-        assert strictjson.parse(raw, 1000) == json.loads(raw)
+        assert strictjson.parse_object(raw, 1000) == json.loads(raw)
 
 
 @settings(max_examples=200, deadline=None)

@@ -12,8 +12,8 @@ import binascii
 from dataclasses import dataclass
 from enum import StrEnum
 
+from jitsudo import strictjson
 from jitsudo.errors import InvalidValue
-from jitsudo.grants import strictjson
 from jitsudo.grants.sshsig import MAX_ARMOURED_CHARS
 
 MAX_SIGNATURES = 16
@@ -75,7 +75,7 @@ class Envelope:
 def decode_envelope(raw: bytes, max_payload: int) -> Envelope:
     """The envelope in `raw`, whose payload may have `max_payload` bytes; raises `InvalidValue`."""
     max_bytes = _FRAME_BYTES + (max_payload + 2) // 3 * 4 + MAX_SIGNATURES * _MAX_SIGNATURE_BYTES
-    envelope = envelope_from_json(strictjson.parse(raw, max_bytes), max_payload)
+    envelope = envelope_from_json(strictjson.parse_object(raw, max_bytes), max_payload)
     if envelope.encode() != raw:
         raise InvalidValue("an envelope is not in canonical form")
     return envelope

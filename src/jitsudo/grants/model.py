@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from jitsudo import strictjson
 from jitsudo.errors import InvalidValue
-from jitsudo.grants import fields, strictjson
+from jitsudo.grants import fields
 from jitsudo.grants.envelope import Envelope, envelope_from_json
 from jitsudo.types import Digest, Duration, GrantId, HostId, Person, Reason, RequestId, RoleName, SessionId, Uid, UserName
 
@@ -199,22 +200,22 @@ class Revocation:
 
 def parse_request(payload: bytes) -> Request:
     """The request whose payload this is."""
-    return _canonical(payload, _request(strictjson.parse(payload, MAX_REQUEST_BYTES)))
+    return _canonical(payload, _request(strictjson.parse_object(payload, MAX_REQUEST_BYTES)))
 
 
 def parse_approval(payload: bytes) -> Approval:
     """The approval whose payload this is."""
-    return _canonical(payload, _approval(strictjson.parse(payload, MAX_APPROVAL_BYTES)))
+    return _canonical(payload, _approval(strictjson.parse_object(payload, MAX_APPROVAL_BYTES)))
 
 
 def parse_grant(payload: bytes) -> Grant:
     """The grant whose payload this is; the documents inside are envelopes still, neither verified nor parsed."""
-    return _canonical(payload, _grant(strictjson.parse(payload, MAX_GRANT_BYTES)))
+    return _canonical(payload, _grant(strictjson.parse_object(payload, MAX_GRANT_BYTES)))
 
 
 def parse_revocation(payload: bytes) -> Revocation:
     """The revocation whose payload this is."""
-    return _canonical(payload, _revocation(strictjson.parse(payload, MAX_REVOCATION_BYTES)))
+    return _canonical(payload, _revocation(strictjson.parse_object(payload, MAX_REVOCATION_BYTES)))
 
 
 def digest(payload: bytes) -> Digest:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from typing import Final
 
 from jitsudo.errors import InvalidValue, ProtocolViolation
-from jitsudo.strictjson import parse_object
+from jitsudo.strictjson import encode, parse_object
 
 CONTROL_MAX_FRAME_BYTES: Final = 64 * 1024
 DECIDE_MAX_FRAME_BYTES: Final = 16 * 1024 * 1024  # argv and environment together may have 2 MiB; base64 and JSON swell them
@@ -56,7 +55,7 @@ class FrameReader:
 
 def encode_frame(message: Json) -> bytes:
     """The frame for one message, NUL included."""
-    return json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8") + b"\0"
+    return encode(message) + b"\0"
 
 
 def decode_frame(frame: bytes) -> Json:

@@ -9,8 +9,8 @@ from typing import Any
 import makers
 import pytest
 
+from jitsudo import strictjson
 from jitsudo.errors import InvalidValue
-from jitsudo.grants import strictjson
 from jitsudo.grants.envelope import Namespace
 from jitsudo.grants.model import (
     MAX_APPROVALS,

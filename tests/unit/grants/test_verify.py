@@ -11,9 +11,9 @@ import makers
 import pytest
 from makers import ALICE, BOB, BOB_ADM, CAROL, DAVE, HOST, NOW, OTHER_HOST
 
+from jitsudo import strictjson
 from jitsudo.crypto import HostKey
 from jitsudo.errors import DocumentRefused
-from jitsudo.grants import strictjson
 from jitsudo.grants.envelope import Envelope, Kind, Namespace, Signature
 from jitsudo.grants.issue import build_grant
 from jitsudo.grants.model import Approval, Grant, HostRef, KeyRef, Subject, digest, grant_id, parse_grant

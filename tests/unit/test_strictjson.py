@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from jitsudo import strictjson
 from jitsudo.errors import InvalidValue
-from jitsudo.grants import strictjson
 
 REFUSED = {
     "a key twice": b'{"a":1,"a":1}',
@@ -50,49 +50,49 @@ REFUSED = {
 def test_what_readers_could_differ_about_is_refused(raw: bytes) -> None:
     """No two programs may read a document of ours differently."""
     with pytest.raises(InvalidValue):
-        strictjson.parse(raw, 200_000)
+        strictjson.parse_object(raw, 200_000)
 
 
 def test_a_plain_document_is_read() -> None:
     """Every type that documents use."""
     raw = '{"a":[1,-5,true,null],"é":{"b":"x\\n\\"[[[[[[[[["},"n":9007199254740992}'.encode()
     expected = {"a": [1, -5, True, None], "é": {"b": 'x\n"[[[[[[[[['}, "n": 2**53}
-    assert strictjson.parse(raw, 200) == expected
+    assert strictjson.parse_object(raw, 200) == expected
 
 
 def test_integers_reach_to_2_to_the_53_on_both_sides() -> None:
     """N and N + 1, where a double stops being exact."""
     for fine in (2**53, -(2**53)):
-        assert strictjson.parse(b'{"n":%d}' % fine, 100) == {"n": fine}
+        assert strictjson.parse_object(b'{"n":%d}' % fine, 100) == {"n": fine}
     for wrong in (2**53 + 1, -(2**53) - 1):
         with pytest.raises(InvalidValue, match="out of range"):
-            strictjson.parse(b'{"n":%d}' % wrong, 100)
+            strictjson.parse_object(b'{"n":%d}' % wrong, 100)
 
 
 def test_a_surrogate_pair_is_one_character() -> None:
     """Escaped characters beyond the basic plane are no lone surrogates."""
-    assert strictjson.parse(b'{"a":"\\ud83d\\ude00"}', 100) == {"a": "\U0001f600"}
+    assert strictjson.parse_object(b'{"a":"\\ud83d\\ude00"}', 100) == {"a": "\U0001f600"}
 
 
 def test_the_size_limit_is_exact() -> None:
     """N bytes are read, N + 1 are not."""
     raw = b'{"a":"xyz"}'
-    assert strictjson.parse(raw, len(raw)) == {"a": "xyz"}
+    assert strictjson.parse_object(raw, len(raw)) == {"a": "xyz"}
     with pytest.raises(InvalidValue, match="too long"):
-        strictjson.parse(raw, len(raw) - 1)
+        strictjson.parse_object(raw, len(raw) - 1)
 
 
 def test_the_depth_limit_is_exact() -> None:
     """Eight levels are read, nine are not."""
     raw = b'{"a":' + b"[" * 7 + b"]" * 7 + b"}"
-    assert strictjson.parse(raw, 100)
+    assert strictjson.parse_object(raw, 100)
     with pytest.raises(InvalidValue, match="nested"):
-        strictjson.parse(raw, 100, max_depth=7)
+        strictjson.parse_object(raw, 100, max_depth=7)
 
 
 def test_an_unclosed_text_of_escaped_quotes_takes_linear_time() -> None:
     """Scanning for depth must not be a way to stall the daemon."""
     began = time.monotonic()
     with pytest.raises(InvalidValue):
-        strictjson.parse(b'{"' + b'\\"' * 500_000, 2_000_000)
+        strictjson.parse_object(b'{"' + b'\\"' * 500_000, 2_000_000)
     assert time.monotonic() - began < 2
