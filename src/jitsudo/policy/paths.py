@@ -88,7 +88,8 @@ def _is_within(wanted: PathUnder, folder: AbsPath, named: str, real: str, place:
         return False
     if wanted.glob is None:
         return True
-    return wanted.glob.matches(_beneath(named, folder)) and wanted.glob.matches(_beneath(real, real_folder))
+    parts = (_beneath(named, folder), _beneath(real, real_folder))
+    return all(part and wanted.glob.matches(part) for part in parts)
 
 
 def _beneath(path: str, folder: str) -> str:

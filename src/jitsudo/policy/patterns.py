@@ -1,7 +1,8 @@
 """Globs and a safe subset of regular expressions, matched in full and in time linear in the text.
 
-Both are compiled for the automaton next door, so no pattern and no text can make matching explode. What the subset leaves out (anchors, look-around, back references, lazy
-and possessive repetition, a repetition without limit inside another) is refused when the policy is loaded.
+Both are compiled for the automaton next door, so no pattern and no text can make matching explode. What the subset
+leaves out (anchors, look-around, back references, lazy and possessive repetition, a repetition without limit inside
+another) is refused when the policy is loaded.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ class Reader:
         scalar = self.scalar(node, what)
         if scalar is None:
             return ""
-        return self.text(Scalar(scalar.pos, " ".join(scalar.text.split()), plain=False), what)
+        return self.text(Scalar(scalar.pos, " ".join(scalar.text.split()), scalar.plain), what)
 
     def boolean(self, node: Node, what: str) -> bool:
         """`true` or `false`, unquoted, and nothing else."""
