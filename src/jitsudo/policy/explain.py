@@ -10,7 +10,7 @@ from jitsudo.policy.evaluate import Consideration, consider
 from jitsudo.policy.model import Policy
 from jitsudo.policy.paths import Place
 from jitsudo.policy.rules import where
-from jitsudo.policy.verdict import Action, Allow, HeldGrant, Host, Verdict
+from jitsudo.policy.verdict import Action, Allow, Challenge, HeldGrant, Host, Verdict
 from jitsudo.policy.world import World
 from jitsudo.types import Moment
 
@@ -28,7 +28,7 @@ def explain(
 ) -> Explanation:
     """Decide as `evaluate` does, and say why. Roles that are not held are explained as if they were. Never raises."""
     considered = consider(action, policy, grants, host, now, world)
-    lines = [_verdict_line(considered.verdict)]
+    lines = [verdict_line(considered.verdict)]
     for grant, finding in considered.held:
         lines += _role_lines(finding, f"held by grant {grant.id}")
     held = {grant.role for grant, _ in considered.held}
@@ -40,10 +40,13 @@ def explain(
     return Explanation(considered.verdict, tuple(lines))
 
 
-def _verdict_line(verdict: Verdict) -> str:
+def verdict_line(verdict: Verdict) -> str:
+    """A verdict in one line."""
     if isinstance(verdict, Allow):
         return f"allowed by role {verdict.role}, {verdict.rule}, grant {verdict.grant}"
-    return f"{'denied' if hasattr(verdict, 'code') else 'challenged'}: {verdict.message}"
+    if isinstance(verdict, Challenge):
+        return f"challenged ({verdict.kind}): {verdict.message}"
+    return f"denied: {verdict.message}"
 
 
 def _role_lines(finding: RoleFinding, held: str) -> list[str]:
