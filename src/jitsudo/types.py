@@ -26,15 +26,16 @@ _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 _SHORT_ID = re.compile(r"[A-Z2-7]{8}")
-# Bidirectional controls and line separators: what a terminal or an editor may show otherwise than it is (CVE-2021-42574).
-_DECEPTIVE = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+# Control characters, surrogates (bytes that were not UTF-8), bidirectional controls and line separators: what a terminal or
+# an editor may show otherwise than it is, or obey (CVE-2021-42574).
+_NOT_PLAIN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 def is_plain_text(text: str) -> bool:
     """Whether `text` can be shown and logged as it is: no control characters, surrogates or bidirectional overrides."""
-    return not any(
-        ord(c) < 0x20 or 0x7F <= ord(c) <= 0x9F or 0xD800 <= ord(c) <= 0xDFFF or c in _DECEPTIVE for c in text
-    )
+    return _NOT_PLAIN.search(text) is None
 
 
 def _check_text(value: object, what: str) -> str:

@@ -42,7 +42,7 @@ class Asker:
 
 async def identify_asker(peer: Peer, people: People, sessions: Sessions) -> Asker:
     """Raises NotFound, Denied, Failed."""
-    uid, login_uid = Uid(peer.uid), peer.process.login_uid
+    uid, login_uid = Uid(peer.uid), peer.credentials.login_uid
     person = await people.ask(lambda accounts: accounts.person(uid, login_uid))
     wanted = [] if login_uid is None else [(login_uid, login_uid)]
     known = await people.people(wanted)

@@ -8,7 +8,7 @@ from jitsudo.daemon.people import People
 from jitsudo.daemon.sessions import Session, Sessions
 from jitsudo.elevation.options import Caller, parse_user_info
 from jitsudo.errors import Denied, NotFound
-from jitsudo.host.peer import Peer, read_process
+from jitsudo.host.peer import Peer, read_credentials
 from jitsudo.types import Account, Person, Uid
 from jitsudo.wire.calls import Invocation
 
@@ -32,14 +32,14 @@ async def identify_caller(peer: Peer, invocation: Invocation, people: People, se
     """Raises Denied where anything does not fit, InvalidValue where `user_info` is malformed."""
     caller = parse_user_info(invocation.user_info)
     try:
-        process = read_process(peer.pid)
+        process = read_credentials(peer.pid)
     except ProcessLookupError:
         raise Denied("sudo ended before it got its answer") from None
     # The plugin runs in a setuid process: effective uid 0, the caller's real uid. What a message says counts only where the
     # kernel says the same (CVE-2018-1116).
     if peer.uid != 0 or process.effective_uid != 0 or not peer.is_alive():
         raise Denied("only sudo's own process may ask for a decision")
-    if (process.real_uid, process.pid) != (caller.uid, caller.pid):
+    if (process.real_uid, peer.pid) != (caller.uid, caller.pid):
         raise Denied("sudo's account of its caller does not match the kernel's", "call sudo directly, not through a wrapper")
     session = sessions.around(peer.pid)
     account = await people.ask(lambda accounts: accounts.by_uid(caller.uid))

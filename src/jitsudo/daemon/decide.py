@@ -88,7 +88,7 @@ class Decide:
         }
 
     def person_of(self, peer: Peer) -> int:
-        return peer.process.real_uid
+        return peer.credentials.real_uid
 
     def keeps(self, connection: Connection) -> bool:
         return connection in self._of_connection
@@ -239,7 +239,7 @@ class Decide:
     async def _record_misunderstood(self, peer: Peer, check: Check, error: JitsudoError) -> None:
         """A command that was refused before it could be judged is on record too, with what the kernel says of the caller."""
         with contextlib.suppress(JitsudoError):
-            uid, login_uid = Uid(peer.process.real_uid), peer.process.login_uid
+            uid, login_uid = Uid(peer.credentials.real_uid), peer.credentials.login_uid
             person = await self._state.people.ask(lambda accounts: accounts.person(uid, login_uid))
             facts = CommandFacts(person, "?", check.argv, check.command, "?", None)
             self._state.note(self._state.now(), *self._denials(facts, error.code, Deny("error", error.sentence)))

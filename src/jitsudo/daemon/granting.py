@@ -61,6 +61,8 @@ class Granting:
         self._state = state
         self._key = state.identity.key
         self._host = state.identity.key.fingerprint
+        self._digests_of: Policy | None = None
+        self._digests: dict[RoleName, Digest] = {}
         # The same bytes under the same signature stay valid: what is looked at again at each use is everything else.
         self._check_signature = lru_cache(maxsize=4096)(self._signer)
 
@@ -214,7 +216,12 @@ class Granting:
         return record is not None and (record.digest != name or record.state is not State.ACTIVE)
 
     def _role_digest(self, role: Role) -> Digest:
-        return role_digest(self._state.require_policy().policy, role)
+        policy = self._state.require_policy().policy
+        if policy is not self._digests_of:
+            self._digests_of, self._digests = policy, {}
+        if role.name not in self._digests:
+            self._digests[role.name] = role_digest(policy, role)
+        return self._digests[role.name]
 
     def _terms(self, name: RoleName, now: Moment, known: Known) -> RoleTerms | None:
         policy = self._state.require_policy().policy
@@ -240,7 +247,7 @@ class Granting:
 
         return RoleTerms(
             name=role.name,
-            digest=role_digest(policy, role),
+            digest=self._role_digest(role),
             max_duration=MAX_DURATION_SECONDS if terms is None else terms.max_duration,
             approvals=0 if terms is None else terms.approvals,
             standing=role.standing,

@@ -18,7 +18,7 @@ from jitsudo.errors import Denied, Failed, InvalidValue
 from jitsudo.grants.model import SESSION_ENTROPY_BYTES, new_session_id
 from jitsudo.host import scopes
 from jitsudo.host.ending import End, end_everything
-from jitsudo.host.peer import ancestors, read_process
+from jitsudo.host.peer import ancestry, read_cgroup, read_process
 from jitsudo.host.terminal import Terminal
 from jitsudo.policy.verdict import ExpiryTerms
 from jitsudo.types import GrantId, Moment, Person, RoleName, SessionId, Uid, UserName
@@ -111,18 +111,14 @@ class Sessions:
         scope of ours cannot be told: nobody becomes an outsider by that.
         """
         by_pid = {s.pid: s for s in self._live.values()}
-        for ancestor in ancestors(pid):
-            try:
-                process = read_process(ancestor)
-            except ProcessLookupError:
-                continue
+        for process in ancestry(pid):
             name = scopes.session_in_cgroup(process.cgroup)
             if name is not None:
                 known = self._live.get(SessionId(name))
                 if known is None:
                     raise Denied("this process belongs to a session that has ended", "leave it and log in again")
                 return known
-            behind = by_pid.get(ancestor)
+            behind = by_pid.get(process.pid)
             if behind is not None and behind.start_time == process.start_time:
                 return behind
         return None
@@ -265,7 +261,7 @@ def new_session(
     try:
         pidfd = os.pidfd_open(pid)
         sudo = read_process(pid)
-        caller_cgroup = read_process(sudo.parent).cgroup
+        caller_cgroup = read_cgroup(sudo.parent)
     except OSError:
         raise Failed("sudo ended before it got its answer") from None
     session = Session(

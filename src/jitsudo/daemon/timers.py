@@ -18,6 +18,7 @@ from jitsudo.types import Moment
 
 log = logging.getLogger("jitsudod")
 LONGEST_SLEEP: Final = 1.0  # seconds; also how soon a clock that was set is noticed
+SHORTEST_SLEEP: Final = 0.1  # however much happens; every time that something ends at is in whole seconds
 HEARTBEAT_SECONDS: Final = 300.0
 SYNC_SECONDS: Final = 30.0  # between questions whether the clock is synchronised
 
@@ -41,6 +42,7 @@ class Timers:
             except JitsudoError as error:
                 log.error("%s", error.sentence)
             systemd.daemon.notify("WATCHDOG=1")
+            await asyncio.sleep(SHORTEST_SLEEP)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._state.change(), self._until_next())
 

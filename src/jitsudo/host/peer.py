@@ -11,6 +11,7 @@ import os
 import select
 import socket
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,66 +21,73 @@ from jitsudo.types import Uid
 SO_PEERPIDFD: Final = 77  # Linux 6.5, asm-generic/socket.h; not yet in Python's socket module
 UNSET_LOGIN_UID: Final = 0xFFFF_FFFF  # proc(5), /proc/PID/loginuid
 MAX_ANCESTORS: Final = 4096
+READ_BYTES: Final = 16_384
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What /proc says of a process. `login_uid` is None where the audit login uid is unset."""
+    """What /proc says of a process."""
 
     pid: int
     parent: int
-    real_uid: int
-    effective_uid: int
-    login_uid: Uid | None
     start_time: int  # clock ticks since boot, proc_pid_stat(5) field 22
     cgroup: str
 
 
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Whose a process is. `login_uid` is None where the audit login uid is unset."""
+
+    real_uid: int
+    effective_uid: int
+    login_uid: Uid | None
+
+
 def read_process(pid: int) -> Process:
     """Raises ProcessLookupError if there is none."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            stat = file.read()
-        with open(f"/proc/{pid}/status", "rb") as file:
-            status = file.read()
-        with open(f"/proc/{pid}/loginuid", "rb") as file:
-            login_uid = int(file.read())
-        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as text:
-            cgroup = cgroup_path(text.read())
-    except (FileNotFoundError, ProcessLookupError):
-        raise ProcessLookupError(f"no process {pid}") from None
     # The command name in parentheses may hold anything, parentheses and spaces included.
+    stat = _read(pid, "stat")
     after_name = stat[stat.rindex(b")") + 2 :].split()
-    uids = next(line for line in status.splitlines() if line.startswith(b"Uid:")).split()
-    return Process(
-        pid=pid,
-        parent=int(after_name[1]),
-        real_uid=int(uids[1]),
-        effective_uid=int(uids[2]),
-        login_uid=None if login_uid == UNSET_LOGIN_UID else Uid(login_uid),
-        start_time=int(after_name[19]),
-        cgroup=cgroup,
-    )
+    return Process(pid, int(after_name[1]), int(after_name[19]), read_cgroup(pid))
 
 
-def cgroup_path(text: str) -> str:
-    """The process's path in the unified hierarchy, from the text of /proc/PID/cgroup (cgroups(7))."""
-    for line in text.splitlines():
-        if line.startswith("0::"):
-            return line[3:]
+def read_cgroup(pid: int) -> str:
+    """The process's path in the unified hierarchy, "" if there is none (cgroups(7)). Raises ProcessLookupError."""
+    for line in _read(pid, "cgroup").splitlines():
+        if line.startswith(b"0::"):
+            return line[3:].decode("utf-8", "surrogateescape")
     return ""
 
 
-def ancestors(pid: int) -> list[int]:
-    """The pids from `pid` itself up to the first process, as far as they can be read."""
-    chain: list[int] = []
-    while pid > 0 and pid not in chain and len(chain) < MAX_ANCESTORS:
-        chain.append(pid)
+def read_credentials(pid: int) -> Credentials:
+    """Raises ProcessLookupError if there is no such process."""
+    uids = next(line for line in _read(pid, "status").splitlines() if line.startswith(b"Uid:")).split()
+    login_uid = int(_read(pid, "loginuid"))
+    return Credentials(int(uids[1]), int(uids[2]), None if login_uid == UNSET_LOGIN_UID else Uid(login_uid))
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        descriptor = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            pid = read_process(pid).parent
+            return b"".join(iter(lambda: os.read(descriptor, READ_BYTES), b""))
+        finally:
+            os.close(descriptor)
+    except (FileNotFoundError, ProcessLookupError):
+        raise ProcessLookupError(f"no process {pid}") from None
+
+
+def ancestry(pid: int) -> Iterator[Process]:
+    """The process itself, its parent, and so on, as far as they can be read."""
+    seen: set[int] = set()
+    while pid > 0 and pid not in seen and len(seen) < MAX_ANCESTORS:
+        seen.add(pid)
+        try:
+            process = read_process(pid)
         except ProcessLookupError:
-            break
-    return chain
+            return
+        yield process
+        pid = process.parent
 
 
 @dataclass(slots=True)
@@ -87,12 +95,9 @@ class Peer:
     """The process that connected. `uid` is its effective uid at connect time; the pidfd is closed by `close`."""
 
     uid: Uid
-    process: Process
+    pid: int
+    credentials: Credentials
     pidfd: int
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
 
     def is_alive(self) -> bool:
         return not select.select([self.pidfd], [], [], 0)[0]
@@ -112,9 +117,8 @@ def identify(connection: socket.socket) -> Peer:
     except OSError:
         raise unknown from None
     try:
-        process = read_process(pid)
-        peer = Peer(uid=Uid(uid & 0xFFFF_FFFF), process=process, pidfd=pidfd)
-        if not peer.is_alive() or process.effective_uid != uid:
+        peer = Peer(uid=Uid(uid & 0xFFFF_FFFF), pid=pid, credentials=read_credentials(pid), pidfd=pidfd)
+        if not peer.is_alive() or peer.credentials.effective_uid != uid:
             raise unknown
     except BaseException as error:
         os.close(pidfd)

@@ -16,7 +16,7 @@ from jeepney import DBusAddress, DBusErrorResponse, MessageType, Properties, new
 from jeepney.io.asyncio import DBusRouter, open_dbus_connection
 
 from jitsudo.errors import Failed
-from jitsudo.host.peer import read_process
+from jitsudo.host.peer import read_cgroup
 from jitsudo.types import SessionId
 
 BUS_SECONDS: Final = 1.0  # systemd or D-Bus silent for longer: no scope, no allow
@@ -161,7 +161,7 @@ class SystemManager:
 def is_inside(session: SessionId, pid: int) -> bool:
     """Whether the process is in the session's scope, or beneath it."""
     try:
-        path = read_process(pid).cgroup
+        path = read_cgroup(pid)
     except ProcessLookupError:
         return False
     scope = scope_cgroup(session)
