@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from acts import return_everything
 from lab import Lab
 
 SUITES = os.environ.get("JITSUDO_TEST_SUITES", "").split()
@@ -40,3 +41,32 @@ def host(request: pytest.FixtureRequest) -> Iterator[Lab]:
 def bare_host(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A host without the product: the distribution as it is, with the people in it."""
     yield from boot(request, bare=True)
+
+
+# A command with children that detach themselves, and one that runs what it is told to.
+PROGRAMS = {
+    "longjob": """#!/bin/sh
+setsid sleep 91001 </dev/null >/dev/null 2>&1 &
+nohup sleep 91002 </dev/null >/dev/null 2>&1 &
+echo started
+exec sleep 91003
+""",
+    "inside": """#!/bin/sh
+exec "$@"
+""",
+}
+
+
+@pytest.fixture(scope="session")
+def furnished(host: Lab) -> Lab:
+    """The host with the programs that the lab's policy names."""
+    for name, text in PROGRAMS.items():
+        host.put(f"/usr/local/bin/{name}", text, mode=0o755)
+    return host
+
+
+@pytest.fixture
+def clean(furnished: Lab) -> Iterator[Lab]:
+    """A host without grants and requests; what the test leaves is taken back."""
+    yield furnished
+    return_everything(furnished)

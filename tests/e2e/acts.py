@@ -1,0 +1,178 @@
+"""What people do on a lab host, and what the journal says of it, in the words that the end-to-end tests use."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from lab import Lab
+
+REASON = "INC-4711 nginx is down"
+PATIENCE = 5.0  # seconds for what happens soon, but not at once
+POLICY = "/etc/jitsudo/policy.d"
+LEDGER = "/var/lib/jitsudo/ledger.db"
+
+# Every grant that somebody asked for is revoked, every open request denied; standing ones stay.
+_RETURN_EVERYTHING = """
+from jitsudo.client import Client
+with Client() as client:
+    status = client.call("Status")
+    for grant in status["grants"]:
+        if not grant["standing"]:
+            client.call("Revoke", grant=grant["id"], reason="the test is over")
+    for request in status["requests"]:
+        client.call("Deny", request=request["id"], reason="the test is over")
+"""
+
+
+def return_everything(host: Lab) -> None:
+    """Leave no grant that was asked for and no open request."""
+    host.run("python3", "-I", "-c", _RETURN_EVERYTHING, check=True)
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    """The first true value of `condition`, asked again until then."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+    return value
+
+
+# Asking, approving, ending.
+
+
+def ask(host: Lab, role: str, *, user: str = "alice", duration: str = "10m", reason: str = REASON) -> dict[str, Any]:
+    """The request, or with a role that needs no approval the granted one, as `jitsudo request --json` shows it."""
+    done = host.run("jitsudo", "request", role, "--for", duration, "--reason", reason, "--json", user=user, check=True)
+    shown: dict[str, Any] = json.loads(done.stdout)["request"]
+    return shown
+
+
+def approve(
+    host: Lab, request: str, *, by: str = "bob", password: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """`jitsudo approve`, the password on standard input."""
+    return host.run("jitsudo", "approve", "-S", request, user=by, input=f"{password or by}\n")
+
+
+def obtain(host: Lab, role: str = "web-operator", *, user: str = "alice", duration: str = "10m") -> str:
+    """The id of a live grant: asked for, and approved by bob where the role wants that."""
+    request = ask(host, role, user=user, duration=duration)
+    if request["state"] == "requested":
+        done = approve(host, request["id"])
+        assert done.returncode == 0, done.stderr
+        request = request_of(host, request["id"])
+    assert request["state"] == "active"
+    return str(request["grant"])
+
+
+def request_of(host: Lab, name: str) -> dict[str, Any]:
+    """A request as root sees it."""
+    found = json.loads(host.run("jitsudo", "requests", "--all", "--json", check=True).stdout)["requests"]
+    return next(r for r in found if r["id"] == name)
+
+
+def grants_of(host: Lab, user: str | None) -> list[dict[str, Any]]:
+    """Live grants as `jitsudo status --json` shows them."""
+    found: list[dict[str, Any]] = json.loads(host.run("jitsudo", "status", "--json", user=user, check=True).stdout)["grants"]
+    return found
+
+
+def sudo(host: Lab, *argv: str, user: str | None = "alice", timeout: float = 30) -> subprocess.CompletedProcess[str]:
+    return host.run("sudo", *argv, user=user, timeout=timeout)
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], words: str) -> None:
+    """sudo refused, with these words, and ran nothing."""
+    assert (done.returncode, done.stdout) == (1, ""), (done.stdout, done.stderr)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def gone(host: Lab, pattern: str) -> bool:
+    """Whether no process's command line matches."""
+    return host.run("pgrep", "-f", pattern).returncode == 1
+
+
+# The daemon.
+
+
+def restart_daemon(host: Lab) -> None:
+    host.run("systemctl", "restart", "jitsudod.service", check=True)
+
+
+def kill_daemon(host: Lab) -> None:
+    """SIGKILL, then wait until systemd has started it again."""
+    pid = host.run("systemctl", "show", "-P", "MainPID", "jitsudod.service").stdout.strip()
+    host.run("kill", "-9", pid, check=True)
+
+    def is_another() -> bool:
+        shown = host.run("systemctl", "show", "-P", "MainPID", "-P", "ActiveState", "jitsudod.service").stdout.split()
+        return pid not in shown and "active" in shown
+
+    until(is_another, "the daemon starts again")
+
+
+@contextmanager
+def extra_policy(host: Lab, text: str) -> Iterator[Callable[[str], None]]:
+    """Another policy file in force for a while; gives a function that puts another text in its place."""
+
+    def put(content: str) -> None:
+        host.put(f"{POLICY}/zz-test.yaml", content)
+        host.run("jitsudo", "policy", "reload", check=True)
+
+    try:
+        put(text)
+        yield put
+    finally:
+        host.run("rm", "-f", f"{POLICY}/zz-test.yaml", check=True)
+        host.run("jitsudo", "policy", "reload", check=True)
+
+
+# The journal.
+
+Event = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The daemon's events in journald from one moment on."""
+
+    host: Lab
+    cursor: str
+
+    @classmethod
+    def from_now(cls, host: Lab) -> Journal:
+        last = host.run("journalctl", "-q", "-n", "1", "-o", "json", check=True).stdout
+        return cls(host, json.loads(last)["__CURSOR"])
+
+    def events(self) -> list[Event]:
+        """In the order of the journal. Only what the daemon itself wrote: any local user can write what looks like it."""
+        done = self.host.run(
+            *("journalctl", "-q", "-o", "json", "--all", f"--after-cursor={self.cursor}"),
+            *("_SYSTEMD_UNIT=jitsudod.service", "_UID=0", "SYSLOG_IDENTIFIER=jitsudo"),
+            check=True,
+        )
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def find(self, event: str, **fields: str | None) -> list[Event]:
+        """The events of this type whose JITSUDO_ fields have these values; None: the field is absent."""
+        wanted = {f"JITSUDO_{name.upper()}": value for name, value in {"event": event, **fields}.items()}
+        return [e for e in self.events() if all(e.get(name) == value for name, value in wanted.items())]
+
+    def expect(self, event: str, **fields: str | None) -> Event:
+        """The one event of this type with these fields, waited for."""
+        try:
+            found = until(lambda: self.find(event, **fields), f"{event} {fields}")
+        except AssertionError as error:
+            seen = [{k: v for k, v in e.items() if k.startswith("JITSUDO_") or k == "MESSAGE"} for e in self.events()]
+            raise AssertionError(f"{error}; seen: {json.dumps(seen, indent=1)}") from None
+        assert len(found) == 1, found
+        one: Event = found[0]
+        return one
