@@ -8,8 +8,9 @@ from jitsudo.daemon.people import People
 from jitsudo.daemon.sessions import Session, Sessions
 from jitsudo.elevation.options import Caller, parse_user_info
 from jitsudo.errors import Denied, NotFound
+from jitsudo.host.accounts import SystemAccounts
 from jitsudo.host.peer import Peer, read_credentials
-from jitsudo.types import Account, Person, Uid
+from jitsudo.types import Account, Person
 from jitsudo.wire.calls import Invocation
 
 
@@ -42,17 +43,16 @@ async def identify_caller(peer: Peer, invocation: Invocation, people: People, se
     if (process.real_uid, peer.pid) != (caller.uid, caller.pid):
         raise Denied("sudo's account of its caller does not match the kernel's", "call sudo directly, not through a wrapper")
     session = sessions.around(peer.pid)
-    account = await people.ask(lambda accounts: accounts.by_uid(caller.uid))
-    if account is None or account.name != caller.name:
-        raise Denied(f"uid {int(caller.uid)} has no unambiguous entry in the user database", "getent passwd")
-    if session is not None:
-        # A grant's role goes with the person, whatever uid a command inside has.
-        return Behind(await _person(people, session.person.uid, session.person.login_uid), account, caller, session)
-    return Behind(await _person(people, caller.uid, process.login_uid), account, caller, None)
+    # A grant's role goes with the person, whatever uid a command inside a session has.
+    uid, login_uid = (caller.uid, process.login_uid) if session is None else (session.person.uid, session.person.login_uid)
 
+    def look_up(accounts: SystemAccounts) -> tuple[Account | None, Person]:
+        return accounts.by_uid(caller.uid), accounts.person(uid, login_uid)
 
-async def _person(people: People, uid: Uid, login_uid: Uid | None) -> Person:
     try:
-        return await people.ask(lambda accounts: accounts.person(uid, login_uid))
+        account, person = await people.ask(look_up)
     except NotFound as error:
         raise Denied(error.sentence, "getent passwd") from None
+    if account is None or account.name != caller.name:
+        raise Denied(f"uid {int(caller.uid)} has no unambiguous entry in the user database", "getent passwd")
+    return Behind(person, account, caller, session)

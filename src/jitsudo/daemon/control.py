@@ -231,7 +231,7 @@ class Control:
     async def _live_grant_info(self, record: GrantRecord) -> Json:
         info = self._grant_info(record)
         try:
-            await self._granting.verify(record, None, self._state.now())
+            await self._granting.verify(record, self._state.now())
         except DocumentRefused as error:
             info["state"] = f"refused: {error.sentence}"
         return info

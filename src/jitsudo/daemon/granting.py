@@ -125,7 +125,7 @@ class Granting:
     async def _issued(
         self, envelope: Envelope, now: Moment, approvers: tuple[str, ...], *, standing: bool, request: str
     ) -> Entry:
-        known = await self._people_in(envelope)
+        known = await self._known(_subjects(envelope), None)
         verified = self._verify(envelope, now, None, known, uses=0, loaded_at=now)
         return self._state.journal.grant_issued(
             grant=grant_id(envelope.payload),
@@ -161,12 +161,15 @@ class Granting:
 
     async def held_by(self, person: Person, now: Moment) -> tuple[list[HeldGrant], list[DocumentRefused]]:
         """The person's live grants, each verified now; and why others of theirs were refused."""
-        held, refused = [], []
-        for record in self._state.live_grants():
-            if record.request.person.uid != person.uid:
-                continue
+        held: list[HeldGrant] = []
+        refused: list[DocumentRefused] = []
+        mine = [record for record in self._state.live_grants() if record.request.person.uid == person.uid]
+        if not mine:
+            return held, refused
+        known = await self._known([subject for record in mine for subject in _subjects(record.envelope)], person)
+        for record in mine:
             try:
-                verified = await self.verify(record, person, now)
+                verified = self._verify_record(record, person, known, now)
             except DocumentRefused as error:
                 refused.append(error)
                 continue
@@ -182,16 +185,19 @@ class Granting:
             )
         return held, refused
 
-    async def verify(self, record: GrantRecord, person: Person | None, now: Moment) -> VerifiedGrant:
-        """The numbered verification of grants/verify.py. Raises DocumentRefused."""
-        known = dict(await self._people_in(record.envelope))
-        if person is not None:
-            known[person.uid, person.login_uid] = person
+    async def verify(self, record: GrantRecord, now: Moment) -> VerifiedGrant:
+        """The numbered verification of grants/verify.py, as at load. Raises DocumentRefused."""
+        return self._verify_record(record, None, await self._known(_subjects(record.envelope), None), now)
+
+    def _verify_record(self, record: GrantRecord, person: Person | None, known: Known, now: Moment) -> VerifiedGrant:
         return self._verify(record.envelope, now, person, known, record.uses, self._state.loaded_at[record.id])
 
-    async def _people_in(self, envelope: Envelope) -> Known:
-        """Everybody whom a grant names, as the user database has them now."""
-        return await self._state.people.people(_ids(_subjects(envelope)))
+    async def _known(self, subjects: Iterable[Subject], person: Person | None) -> Known:
+        """Everybody whom documents name, as the user database has them now, in one look-up."""
+        known = dict(await self._state.people.people(_ids(subjects)))
+        if person is not None:
+            known[person.uid, person.login_uid] = person
+        return known
 
     def _verify(
         self, envelope: Envelope, now: Moment, person: Person | None, known: Known, uses: int, loaded_at: Moment
@@ -275,7 +281,7 @@ class Granting:
     async def counted(self, request: RequestRecord, role: Role, policy: Policy) -> list[ApproverId]:
         """As whom each approval on record counts now; those that do not are left out."""
         given = [_by(approval) for approval, _, _ in request.approvals]
-        known = await self._state.people.people(_ids([request.request.person, *(s for s in given if s is not None)]))
+        known = await self._known([request.request.person, *(s for s in given if s is not None)], None)
         asking = known.get((request.request.person.uid, request.request.person.login_uid))
         if asking is None:
             return []

@@ -128,7 +128,7 @@ async def _verify_all(state: DaemonState, granting: Granting) -> None:
     """Every live grant is verified when it is loaded; one that fails is named, and verified again at each use."""
     for record in state.live_grants():
         try:
-            await granting.verify(record, None, state.now())
+            await granting.verify(record, state.now())
         except DocumentRefused as error:
             log.error("grant %s was refused at step %d: %s", record.id, error.step, error.sentence)
             state.note(state.now(), state.journal.document_refused(record.id, error.step, error.sentence))
