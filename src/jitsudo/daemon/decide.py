@@ -176,7 +176,7 @@ class Decide:
             grant=grant.id,
             role=grant.role,
             run_as=asked.target.account.name,
-            command=" ".join(verdict.argv),
+            command=self._state.journal.command_line(verdict.argv),
             pid=context.peer.pid,
             now=now,
             not_after=grant.not_after,

@@ -155,6 +155,10 @@ class Journal:
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
 
+    def command_line(self, argv: Sequence[str]) -> str:
+        """A command in one line, as it may be stored and shown anywhere."""
+        return escape(" ".join(self._redactor.argv(argv)))
+
     def _command(self, facts: CommandFacts) -> dict[str, object]:
         argv = self._redactor.argv(facts.argv)
         return {
