@@ -138,6 +138,23 @@ def test_umask_of_the_caller_leaves_nothing_writable(guarded: Lab) -> None:
     assert guarded.run(*writable, "-newer", "/run/before").stdout == ""
 
 
+@pytest.mark.parametrize("call", CALLS)
+def test_planted_code_never_runs_on_an_installed_host(host: Lab, call: str) -> None:
+    """What scripts/install put in place is guarded, and leaves nothing that others may write."""
+    host.run("rm", "-rf", "/tmp/evil", check=True)
+    host.run("bash", "-c", PLANT, user="mallory", input=PLANTED, check=True)
+    host.run("touch", "/run/before", check=True)
+    done = attack(host, "umask 0; PATH=/tmp/evil/bin:$PATH exec /usr/bin/sudo -n \"$@\"", *CALLS[call])
+    assert planted_code_ran(host) == ""
+    assert "Traceback" not in done.stderr
+    if call == "a command":
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "jitsudo" in done.stderr
+    ours = ["find", "/usr/libexec", "/usr/lib/python3", "/etc/jitsudo", "/etc/sudo.conf"]
+    assert host.run(*ours, "!", "-type", "l", "(", "-perm", "/022", "-o", "!", "-user", "root", ")").stdout == ""
+    assert host.run(*ours, "-newer", "/run/before").stdout == ""
+
+
 @pytest.mark.parametrize(
     ("damage", "repair"),
     [
