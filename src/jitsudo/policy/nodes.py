@@ -13,9 +13,6 @@ class Pos:
     line: int
     column: int
 
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
-
 
 @dataclass(frozen=True, slots=True)
 class Scalar:

@@ -370,6 +370,8 @@ BAD_ROLES = {
     "a calendar elsewhere": ("when: {calendar: {file: ../x}}", "not a file: '../x'"),
     "an unknown guardrail": ("guardrails: [g]", "there is no guardrail 'g'"),
     "a guardrail twice": ("guardrails: [g, g]", "guardrails: 'g' stands here twice"),
+    "a list for a word": ("on_expiry: []", "on_expiry must be a single value, not a sequence"),
+    "a list for a principal": ("who: [[a]]", "who must be a single value, not a sequence"),
     "an unknown expiry": ("on_expiry: stop", "unknown 'stop'; it is one of finish, kill"),
     "empty limits": ("limits: {}", "limits is empty"),
     "a zero limit": ("limits: {uses: 0}", "uses must lie between 1 and"),
