@@ -5,7 +5,6 @@ from __future__ import annotations
 from jitsudo.policy.rules import (
     AnyValue,
     ArgumentType,
-    CommandLine,
     CommandRule,
     EditRule,
     Flag,
@@ -80,5 +79,4 @@ def _type(kind: ArgumentType) -> str:
             return "|".join(f"{folder.rstrip('/')}/…" for folder in under)
         case NamedType(word, names):
             return "{" + "|".join(names) + "}" if names else word.upper()
-        case CommandLine(rule):
-            return _rule(rule)
+    return _rule(kind.rule)

@@ -9,7 +9,8 @@ import pytest
 
 from jitsudo.errors import PolicyInvalid
 from jitsudo.host import policyfiles
-from jitsudo.host.policyfiles import MAX_FILE_BYTES, LoadedPolicy, load_policy, load_policy_bytes
+from jitsudo.host.policyfiles import MAX_FILE_BYTES, LoadedPolicy, load_policy, load_policy_bytes, read_checked
+from jitsudo.policy.issues import Issue
 
 GOOD = "version: 1\n"
 
@@ -77,8 +78,8 @@ def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
         assert [issue.partition(":")[0] for issue in caught.value.issues] == ["a.yaml", "b.yaml", "c.yaml"]
 
 
-def _read(where: Path, check: bool) -> tuple[dict[str, bytes], list[policyfiles.Issue]]:
-    issues: list[policyfiles.Issue] = []
+def _read(where: Path, check: bool) -> tuple[dict[str, bytes], list[Issue]]:
+    issues: list[Issue] = []
     return policyfiles._read_files(where, issues, check), issues
 
 
@@ -171,3 +172,19 @@ def test_a_name_that_could_deceive_is_escaped() -> None:
     with pytest.raises(PolicyInvalid) as caught:
         load_policy_bytes({"a\x1b[2J.yaml": b""})
     assert caught.value.issues[0].startswith("a\\x1b[2J.yaml:1:1:")
+
+
+def test_one_file_is_read_as_strictly(tmp_path: Path) -> None:
+    """Absence is no issue; a link, an open folder and a size are."""
+    issues: list[Issue] = []
+    assert read_checked(tmp_path, "host.yaml", issues, check_owner=False) is None
+    assert issues == []
+    (tmp_path / "host.yaml").write_text("labels: {}")
+    assert read_checked(tmp_path, "host.yaml", issues, check_owner=False) == b"labels: {}"
+    assert issues == []
+    (tmp_path / "link.yaml").symlink_to("host.yaml")
+    assert read_checked(tmp_path, "link.yaml", issues, check_owner=False) is None
+    assert len(issues) == 1
+    tmp_path.chmod(0o777)
+    read_checked(tmp_path, "host.yaml", issues, check_owner=True)
+    assert any("can be written by others than root" in str(issue) or "belongs to uid" in str(issue) for issue in issues)
