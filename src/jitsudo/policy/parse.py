@@ -128,7 +128,7 @@ class _Parser:
         name = self._reader.text(node, "timezone")
         zone = UTC if name == "UTC" else self._zones(name)
         if zone is None:
-            self._reader.error(node.pos, f"unknown time zone {name!a}")
+            self._reader.error(node.pos, f"unknown time zone {name!a} (is tzdata installed?)")
         return (name, zone or UTC)
 
     def result(self) -> ParseResult:

@@ -172,7 +172,8 @@ class Reader:
                 self.error(key.pos, f"{what}: '{shown(key.text)}' stands here twice, first in line {seen[key.text].pos.line}")
                 continue
             seen[key.text] = key
-            entries.append((key, value))
+            # Keys are always text: an approver may be called `no`.
+            entries.append((Scalar(key.pos, key.text, plain=False), value))
         return entries
 
     def fields(self, node: Node, what: str, known: Collection[str]) -> Fields:

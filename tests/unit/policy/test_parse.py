@@ -309,6 +309,13 @@ def test_files_are_one_policy() -> None:
     assert policy.approver_of("alice") is None
 
 
+def test_keys_are_always_text() -> None:
+    """A role called `on`, an approver called `no`."""
+    policy = load(role_text("", "on", head="approvers:\n  no: {accounts: bob}"))
+    assert set(policy.roles) == {"on"}
+    assert "no" in policy.approvers
+
+
 def test_a_files_later_keys_refuse_every_role() -> None:
     """Secrets that were to be redacted must not be written meanwhile."""
     policy = load(
