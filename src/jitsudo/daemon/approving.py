@@ -8,7 +8,7 @@ from jitsudo.daemon.authz import Asker, approver_answer, is_mine
 from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.people import People
 from jitsudo.daemon.state import OPEN_STATES, DaemonState
-from jitsudo.errors import AuthenticationFailed, Denied, DocumentRefused, WrongState
+from jitsudo.errors import AuthenticationFailed, Denied, DocumentRefused, JitsudoError, WrongState
 from jitsudo.grants.lifecycle import RequestRecord
 from jitsudo.host.pamauth import Conversation, Prompt, authentication
 from jitsudo.host.terminal import notify
@@ -88,6 +88,16 @@ class Approving:
         if self._state.book.requests[request.id].state in OPEN_STATES:
             await self._state.record(now, entry)
             self.tell_requester(self._state.book.requests[request.id])
+
+    async def finish_interrupted(self) -> None:
+        """After a restart: grants whose approvals were on record when the daemon died, but which were not made yet."""
+        if self._state.policy is None:
+            return
+        for request in self._state.open_requests():
+            try:
+                await self.issue_if_earned(request, self._state.trusted_now())
+            except JitsudoError as error:
+                log.error("request %s: no grant: %s", request.id, error.sentence)
 
     async def _is_satisfied(self, request: RequestRecord) -> bool:
         policy = self._state.require_policy().policy

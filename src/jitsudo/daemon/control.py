@@ -21,12 +21,10 @@ from jitsudo.errors import Ambiguous, AuthenticationFailed, Denied, DocumentRefu
 from jitsudo.grants.lifecycle import GrantRecord, RequestRecord
 from jitsudo.grants.model import request_id
 from jitsudo.host.pamauth import Prompt
-from jitsudo.host.peer import Peer
 from jitsudo.policy.access import ApproverId, may_request
 from jitsudo.policy.model import Policy
 from jitsudo.policy.verdict import Deny
 from jitsudo.types import Duration, Reason, is_plain_text
-from jitsudo.wire.calls import CONTROL
 from jitsudo.wire.fields import Fields
 from jitsudo.wire.framing import Json
 
@@ -49,8 +47,6 @@ class Approval:
 
 class Control:
     """io.jitsudo.Control, for one server."""
-
-    name = CONTROL
 
     def __init__(
         self, state: DaemonState, granting: Granting, sessions: Sessions, approving: Approving, loading: PolicyLoading
@@ -86,9 +82,6 @@ class Control:
             return await answer(context, asker, Fields(context.call.parameters, name))
 
         return handle
-
-    def person_of(self, peer: Peer) -> int:
-        return peer.uid
 
     def keeps(self, connection: Connection) -> bool:
         """An approver may take their time to type a password; PAM's side has a time of its own."""

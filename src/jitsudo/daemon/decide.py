@@ -36,7 +36,7 @@ from jitsudo.host.world import HostWorld
 from jitsudo.policy.evaluate import evaluate
 from jitsudo.policy.verdict import Action, Allow, Challenge, Deny, HeldGrant
 from jitsudo.types import AbsPath, Moment, Person, Uid, UserName
-from jitsudo.wire.calls import DECIDE, Check, Invocation, ListCommands, SessionCall
+from jitsudo.wire.calls import Check, Invocation, ListCommands, SessionCall
 from jitsudo.wire.fields import Fields
 from jitsudo.wire.framing import Json, encode_text
 
@@ -70,8 +70,6 @@ class Asked:
 class Decide:
     """io.jitsudo.Decide, for one server."""
 
-    name = DECIDE
-
     def __init__(self, state: DaemonState, granting: Granting, sessions: Sessions) -> None:
         self._state = state
         self._granting = granting
@@ -86,9 +84,6 @@ class Decide:
             "Validate": self._validate,
             "Invalidate": self._invalidate,
         }
-
-    def person_of(self, peer: Peer) -> int:
-        return peer.credentials.real_uid
 
     def keeps(self, connection: Connection) -> bool:
         return connection in self._of_connection
@@ -200,7 +195,7 @@ class Decide:
         """Scope and record, side by side; then look again whether everything still holds. Raises Failed, Denied."""
         try:
             recorded = self._state.begin(now, entries)
-            await asyncio.gather(recorded, self._sessions.open(session, now))
+            await asyncio.gather(self._state.durable(recorded), self._sessions.open(session, now))
             if not scopes.is_inside(session.id, session.pid):
                 raise Failed("sudo is not in its scope", "systemctl status jitsudo.slice")
             still = State.USED_UP if uses_up else State.ACTIVE

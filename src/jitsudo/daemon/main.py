@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.identity import load_identity
 from jitsudo.daemon.people import People
 from jitsudo.daemon.policyloading import PolicyLoading
-from jitsudo.daemon.server import Limits, Server
+from jitsudo.daemon.server import Interface, Limits, Server
 from jitsudo.daemon.sessions import Sessions
 from jitsudo.daemon.state import DaemonState
 from jitsudo.daemon.timers import Timers
@@ -34,6 +35,7 @@ from jitsudo.host.journal import Journal
 from jitsudo.host.journalfeed import JournalFeed
 from jitsudo.host.redaction import Redactor
 from jitsudo.host.scopes import SystemManager
+from jitsudo.wire.calls import CONTROL, DECIDE
 from jitsudo.wire.framing import CONTROL_MAX_FRAME_BYTES, DECIDE_MAX_FRAME_BYTES
 
 log = logging.getLogger("jitsudod")
@@ -70,58 +72,91 @@ def _listen(path: Path, mode: int) -> socket.socket:
     return listener
 
 
+@dataclass(slots=True)
+class Daemon:
+    """Everything that is made once; `start` makes it, `stop` lets go of it."""
+
+    state: DaemonState
+    people: People
+    manager: SystemManager
+    sessions: Sessions
+    approving: Approving
+    decide: Decide
+    control: Control
+    feed: JournalFeed
+
+    @classmethod
+    async def start(cls, options: argparse.Namespace) -> Daemon:
+        """Load keys, ledger and policy; take up again what was running. Raises JitsudoError."""
+        checked = not options.no_owner_check
+        people, manager = People(SystemAccounts()), SystemManager()
+        host = load_host(options.config_dir, check_owner=checked)
+
+        def load() -> DaemonState:
+            identity = load_identity(options.state_dir)
+            return DaemonState(options.state_dir, identity, Journal(Redactor(identity.redaction_key)), people, host)
+
+        state = await asyncio.to_thread(load)
+        now = state.now()
+        state.note(now, state.journal.daemon_started(__version__))
+        if (damage := state.take_damage()) is not None:
+            state.note(now, state.journal.ledger_quarantined(damage))
+        granting, sessions = Granting(state), Sessions(state, manager)
+        approving = Approving(state, granting, str(options.runtime_dir / "auth"))
+        loading = PolicyLoading(state, options.config_dir / "policy.d", check_owner=checked)
+        await loading.load_at_start()
+        sessions.adopt(state.started_sessions())
+        await _verify_all(state, granting)
+        await approving.finish_interrupted()
+        decide = Decide(state, granting, sessions)
+        control = Control(state, granting, sessions, approving, loading)
+        return cls(state, people, manager, sessions, approving, decide, control, JournalFeed(lambda: state.ledger))
+
+    async def stop(self) -> None:
+        """Sessions go on without the daemon."""
+        self.sessions.close()
+        self.state.note(self.state.now(), self.state.journal.daemon_stopped())
+        self.state.ledger.flush()
+        self.feed.close()
+        self.state.ledger.close()
+        self.decide.close()
+        self.people.close()
+        await self.manager.close()
+
+
 async def serve(options: argparse.Namespace) -> None:
-    """Runs until SIGTERM or SIGINT."""
-    identity = load_identity(options.state_dir)
-    people, manager = People(SystemAccounts()), SystemManager()
-    host = load_host(options.config_dir, check_owner=not options.no_owner_check)
-    state = DaemonState(options.state_dir, identity, Journal(Redactor(identity.redaction_key)), people, host)
-    granting, sessions = Granting(state), Sessions(state, manager)
-    approving = Approving(state, granting, str(options.runtime_dir / "auth"))
-    loading = PolicyLoading(state, options.config_dir / "policy.d", check_owner=not options.no_owner_check)
-    decide = Decide(state, granting, sessions)
-    control = Control(state, granting, sessions, approving, loading)
-    decide_socket, control_socket = _sockets(options.runtime_dir)
-
-    now = state.now()
-    state.note(now, state.journal.daemon_started(__version__))
-    if (damage := state.take_damage()) is not None:
-        state.note(now, state.journal.ledger_quarantined(damage))
-    await loading.load_at_start()
-    sessions.adopt(state.started_sessions())
-    await _verify_all(state, granting)
-
-    feed = JournalFeed(lambda: state.ledger)
-    tasks = [
-        asyncio.create_task(work)
-        for work in (
-            Server(decide_socket, decide, DECIDE_LIMITS).run(),
-            Server(control_socket, control, CONTROL_LIMITS).run(),
-            Timers(state, sessions, approving, manager).run(),
-            feed.run(),
-        )
-    ]
+    """Runs until SIGTERM or SIGINT. Callers are answered from the first moment, if only by being told to wait."""
+    loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    systemd.daemon.notify("READY=1")
-    stopped = asyncio.create_task(stopping.wait())
-    await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    systemd.daemon.notify("STOPPING=1")
-    for task in (stopped, *tasks):
-        task.cancel()
-    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    sessions.close()
-    state.note(state.now(), state.journal.daemon_stopped())
-    state.ledger.flush()
-    feed.close()
-    state.ledger.close()
-    decide.close()
-    people.close()
-    await manager.close()
-    for outcome in outcomes:
-        if isinstance(outcome, Exception):
-            raise outcome
+        loop.add_signal_handler(number, stopping.set)
+    decide: asyncio.Future[Interface] = loop.create_future()
+    control: asyncio.Future[Interface] = loop.create_future()
+    decide_socket, control_socket = _sockets(options.runtime_dir)
+    servers = (
+        Server(DECIDE, decide_socket, DECIDE_LIMITS, lambda peer: peer.credentials.real_uid, decide),
+        Server(CONTROL, control_socket, CONTROL_LIMITS, lambda peer: peer.uid, control),
+    )
+    tasks = [loop.create_task(server.run()) for server in servers]
+    daemon = None
+    try:
+        daemon = await Daemon.start(options)
+        decide.set_result(daemon.decide)
+        control.set_result(daemon.control)
+        timers = Timers(daemon.state, daemon.sessions, daemon.approving, daemon.manager)
+        tasks += [loop.create_task(timers.run()), loop.create_task(daemon.feed.run())]
+        systemd.daemon.notify("READY=1")
+        stopped = loop.create_task(stopping.wait())
+        done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        systemd.daemon.notify("STOPPING=1")
+        for task in done - {stopped}:
+            task.result()  # none of them ends by itself but by an exception
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if daemon is not None:
+            await daemon.stop()
 
 
 async def _verify_all(state: DaemonState, granting: Granting) -> None:

@@ -54,11 +54,7 @@ Handler = Callable[[Context], Awaitable[Json]]
 class Interface(Protocol):
     """What a server serves."""
 
-    name: str
     handlers: Mapping[str, Handler]
-
-    def person_of(self, peer: Peer) -> int:
-        """The uid to whose limits a connection counts."""
 
     def keeps(self, connection: Connection) -> bool:
         """Whether the connection may stay silent (a command runs under it)."""
@@ -69,11 +65,17 @@ class Interface(Protocol):
 
 @dataclass(slots=True)
 class Server:
-    """Accepts on `listener` until cancelled."""
+    """Accepts on `listener` until cancelled.
 
+    It serves before what it serves is there: `interface` is done once ledger and policy are loaded, and until then callers
+    are told so each second. `person_of` gives the uid to whose limits a connection counts.
+    """
+
+    name: str
     listener: socket.socket
-    interface: Interface
     limits: Limits
+    person_of: Callable[[Peer], int]
+    interface: asyncio.Future[Interface]
     _open: Counter[int] = field(default_factory=Counter)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -85,7 +87,7 @@ class Server:
                 try:
                     accepted, _ = await loop.sock_accept(self.listener)
                 except OSError as error:  # too many open files, a connection that is gone already
-                    log.warning("%s: accept: %s", self.interface.name, error)
+                    log.warning("%s: accept: %s", self.name, error)
                     await asyncio.sleep(0.1)
                     continue
                 self._accept(accepted)
@@ -96,14 +98,15 @@ class Server:
 
     def _accept(self, accepted: socket.socket) -> None:
         peer: Peer | None = None
+        accepted.setblocking(False)
         try:
             peer = identify(accepted)
-            person = self.interface.person_of(peer)
+            person = self.person_of(peer)
             self._check_limits(person)
-        except JitsudoError as error:
-            accepted.setblocking(False)
+        except Exception as error:  # noqa: BLE001  whoever cannot be identified gets no further, and nobody else suffers for it
+            refusal = error if isinstance(error, JitsudoError) else self._internal(f"{self.name}: accept")
             with contextlib.suppress(OSError):
-                accepted.send(encode_frame(error_reply(self.interface.name, error)))
+                accepted.send(encode_frame(error_reply(self.name, refusal)))
             if peer is not None:
                 peer.close()
             accepted.close()
@@ -123,7 +126,7 @@ class Server:
     async def _serve(self, connection: Connection, person: int) -> None:
         try:
             while True:
-                received = await connection.receive(None if self.interface.keeps(connection) else FRAME_SECONDS)
+                received = await connection.receive(None if self._keeps(connection) else FRAME_SECONDS)
                 if received is None:
                     return
                 call, descriptors = received
@@ -132,21 +135,24 @@ class Server:
                 finally:
                     descriptors.close()
         except ProtocolViolation as error:
-            log.info("%s: pid %d: %s", self.interface.name, connection.peer.pid, error.sentence)
+            log.info("%s: pid %d: %s", self.name, connection.peer.pid, error.sentence)
             with contextlib.suppress(OSError, TimeoutError):
-                await connection.send(error_reply(self.interface.name, error))
+                await connection.send(error_reply(self.name, error))
         except (OSError, TimeoutError):
             pass  # the peer has gone, or sends nothing; `finally` tells the interface
         finally:
             self._open[person] -= 1
             if not self._open[person]:
                 del self._open[person]
-            self.interface.ended(connection)
+            if self.interface.done() and not self.interface.cancelled():
+                self.interface.result().ended(connection)
             connection.close()
 
+    def _keeps(self, connection: Connection) -> bool:
+        return self.interface.done() and self.interface.result().keeps(connection)
+
     async def _answer(self, context: Context) -> None:
-        handler = self._handler(context.call.method)
-        work = asyncio.ensure_future(self._outcome(handler, context))
+        work = asyncio.ensure_future(self._outcome(context))
         gone = asyncio.ensure_future(context.connection.ended())
         try:
             while True:
@@ -162,35 +168,43 @@ class Server:
                 task.cancel()
             await asyncio.gather(work, gone, return_exceptions=True)
 
-    async def _outcome(self, handler: Handler | None, context: Context) -> Json:
-        if handler is None:
-            return {"error": f"{SERVICE}.MethodNotFound", "parameters": {"method": context.call.method}}
+    async def _outcome(self, context: Context) -> Json:
         try:
+            if not self.interface.done():
+                context.waiting_for = "the daemon is starting"
+            handler = self._handler(context.call.method, await asyncio.shield(self.interface))
+            if handler is None:
+                return {"error": f"{SERVICE}.MethodNotFound", "parameters": {"method": context.call.method}}
             return reply(await handler(context))
         except JitsudoError as error:
-            return error_reply(self.interface.name, error)
-        except Exception:  # whatever it is: the caller gets no allow, operators get the details
-            reference = secrets.token_hex(4)
-            log.exception("internal error, reference %s, in %s", reference, context.call.method)
-            return error_reply(self.interface.name, Internal(reference))
+            return error_reply(self.name, error)
+        except Exception:  # noqa: BLE001  whatever it is: the caller gets no allow, operators get the details
+            return error_reply(self.name, self._internal(context.call.method))
 
-    def _handler(self, method: str) -> Handler | None:
+    @staticmethod
+    def _internal(what: str) -> Internal:
+        """To be called while the exception is being handled."""
+        reference = secrets.token_hex(4)
+        log.exception("internal error, reference %s, in %s", reference, what)
+        return Internal(reference)
+
+    def _handler(self, method: str, served: Interface) -> Handler | None:
         interface, _, name = method.rpartition(".")
-        if interface == self.interface.name:
-            return self.interface.handlers.get(name)
+        if interface == self.name:
+            return served.handlers.get(name)
         if interface == SERVICE:
             return {"GetInfo": self._get_info, "GetInterfaceDescription": self._describe}.get(name)
         return None
 
     async def _get_info(self, context: Context) -> Json:
         Fields(context.call.parameters, "GetInfo").done()
-        interfaces = [SERVICE, self.interface.name]
+        interfaces = [SERVICE, self.name]
         return {"vendor": "jitsudo", "product": "jitsudod", "version": __version__, "url": "", "interfaces": interfaces}
 
     async def _describe(self, context: Context) -> Json:
         fields = Fields(context.call.parameters, "GetInterfaceDescription")
         name = fields.text("interface")
         fields.done()
-        if name != self.interface.name:
+        if name != self.name:
             raise InvalidValue(f"no interface {name} here")
         return {"description": interface_text(name)}

@@ -23,6 +23,7 @@ from jitsudo.types import GrantId, Moment, RequestId
 log = logging.getLogger("jitsudod")
 LEDGER_FILE: Final = "ledger.db"
 CREDIBLE_MARK: Final = "credible-time"
+RECORD_SECONDS: Final = 5.0
 OPEN_STATES: Final = frozenset({State.REQUESTED, State.APPROVED})
 
 
@@ -159,19 +160,31 @@ class DaemonState:
 
     async def record(self, now: Moment, *entries: Entry) -> None:
         """In force at once, on record when this returns. Raises Failed if it cannot be recorded, WrongState if impossible."""
-        await self.begin(now, entries)
+        await self.durable(self.begin(now, entries))
+
+    @staticmethod
+    async def durable(done: asyncio.Future[None]) -> None:
+        """Wait for what `begin` began. Raises Failed; a disk that hangs is one that fails."""
+        try:
+            await asyncio.wait_for(done, RECORD_SECONDS)
+        except TimeoutError:
+            raise Failed(f"the record was not written within {RECORD_SECONDS:.0f} s", "is the disk hanging?") from None
 
     def begin(self, now: Moment, entries: Iterable[Entry]) -> asyncio.Future[None]:
         """As `record`, for those who have something else to do until the future is done."""
-        made = tuple(entries)
         if self.ledger.failure is not None:
             raise self.ledger.failure
-        for offset, entry in enumerate(made, 1):
-            self._folded.apply(self.ledger.size + offset, now.wall, self.boot, entry)
-            if entry.type == "grant.issued":
-                self.loaded_at[GrantId(entry.body["grant"])] = now
-        done = self.ledger.append(now.wall, self.boot, made, {CREDIBLE_MARK: self.clock.credible})
-        self._wake()
+        applied: list[Entry] = []
+        try:
+            for entry in entries:
+                self._folded.apply(self.ledger.size + len(applied) + 1, now.wall, self.boot, entry)
+                applied.append(entry)
+                if entry.type == "grant.issued":
+                    self.loaded_at[GrantId(entry.body["grant"])] = now
+        finally:
+            # Also where a later one is impossible: what is in force must be on record.
+            done = self.ledger.append(now.wall, self.boot, applied, {CREDIBLE_MARK: self.clock.credible})
+            self._wake()
         return done
 
     def note(self, now: Moment, *entries: Entry) -> None:

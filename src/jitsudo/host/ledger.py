@@ -12,6 +12,7 @@ After any failure to write nothing more is accepted: the caller must open the le
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import queue
@@ -224,11 +225,11 @@ def _commit(writer: sqlite3.Connection, batches: list[_Batch]) -> Exception | No
         )
         writer.executemany("INSERT OR REPLACE INTO marks VALUES (?,?)", marks.items())
         writer.execute("COMMIT")
-    except (sqlite3.Error, LedgerDamaged) as error:
-        if writer.in_transaction:
-            writer.execute("ROLLBACK")
+        return None
+    except Exception as error:  # noqa: BLE001  whatever it is, nothing was recorded, and those who wait must hear of it
+        with contextlib.suppress(sqlite3.Error):
+            writer.rollback()
         return error
-    return None
 
 
 def _retrieved(done: asyncio.Future[None]) -> None:
