@@ -10,7 +10,7 @@ from typing import Final, Self
 from jitsudo.errors import JitsudoError, ProtocolViolation, Unreachable, from_code
 from jitsudo.wire.calls import CONTROL, Call
 from jitsudo.wire.fields import Fields
-from jitsudo.wire.framing import SILENCE_SECONDS, FrameReader, Json, decode_frame, encode_frame
+from jitsudo.wire.framing import SILENCE_SECONDS, FrameReader, Json, decode_frame, encode_frame, encode_text
 
 SOCKET: Final = "/run/jitsudo/control"
 MAX_REPLY_BYTES: Final = 16 * 1024 * 1024
@@ -43,7 +43,7 @@ class Client:
 
     def call(self, method: str, waiting: Callable[[str], None] | None = None, **parameters: object) -> Json:
         """Call `io.jitsudo.Control.METHOD`; `waiting` is told, each second, what is awaited. Parameters None are left out."""
-        given: Json = {name: value for name, value in parameters.items() if value is not None}
+        given = {name: _wire(value) for name, value in parameters.items() if value is not None}
         try:
             self._socket.sendall(encode_frame(Call(f"{CONTROL}.{method}", given, more=True).message()))
             for reply in self._replies():
@@ -79,6 +79,11 @@ class Client:
         if "error" in reply:
             raise _refusal(parameters, str(reply["error"]))
         return parameters
+
+
+def _wire(value: object) -> object:
+    """A command line may hold bytes that are not UTF-8; whether they are welcome is the daemon's to say."""
+    return encode_text(value) if isinstance(value, str) else value
 
 
 def _refusal(parameters: Json, name: str) -> JitsudoError:

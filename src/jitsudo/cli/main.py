@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from jitsudo import __version__
 from jitsudo.cli import admin, grants, render, requests
-from jitsudo.errors import ExitStatus, InvalidValue, JitsudoError
+from jitsudo.errors import ExitStatus, Failed, InvalidValue, JitsudoError
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -123,6 +123,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has gone, e.g. `| head`: nothing is left to say, not even at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except Exception as error:  # noqa: BLE001  whatever it is: a person gets a sentence, not a traceback
+        return _fail(Failed(f"internal error ({type(error).__name__}: {error})"), options.json)
     return status
 
 

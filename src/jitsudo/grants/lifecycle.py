@@ -310,7 +310,7 @@ def _find(records: Mapping[Id, R], letter: str, prefix: str, visible: Callable[[
         if wanted and key[2:].startswith(wanted) and (visible is None or visible(record))
     ]
     if not found:
-        raise NotFound(f"there is no {letter}{wanted}" if wanted else "no id was given", "jitsudo list shows what there is")
+        raise NotFound(f"there is no {letter}{wanted}" if wanted else "no id was given", "jitsudo status; jitsudo requests")
     if len(found) > 1:
         raise Ambiguous(f"{prefix} fits {', '.join(sorted(record.id for record in found))}", "write more of the id")
     return found[0]
