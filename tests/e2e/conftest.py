@@ -43,7 +43,7 @@ def bare_host(request: pytest.FixtureRequest) -> Iterator[Lab]:
     yield from boot(request, bare=True)
 
 
-# A command with children that detach themselves, and one that runs what it is told to.
+# A command with children that detach themselves, and one that does what /srv/inside.sh says.
 PROGRAMS = {
     "longjob": """#!/bin/sh
 setsid sleep 91001 </dev/null >/dev/null 2>&1 &
@@ -52,7 +52,7 @@ echo started
 exec sleep 91003
 """,
     "inside": """#!/bin/sh
-exec "$@"
+exec /bin/bash /srv/inside.sh
 """,
 }
 
