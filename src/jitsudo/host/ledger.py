@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import json
 import queue
 import sqlite3
@@ -21,12 +22,25 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from jitsudo.errors import Failed, LedgerDamaged
 
 GENESIS: Final = "0" * 64
 BUSY_SECONDS: Final = 1.0
+# What SQLite says when a file that may be as good as ever is out of reach just now (https://sqlite.org/rescode.html).
+_OUT_OF_REACH: Final = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, boot TEXT NOT NULL, type TEXT NOT NULL,
@@ -101,7 +115,14 @@ class Ledger:
             self._reader = self._connect()
             self._reader.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
-            raise LedgerDamaged(0, f"{path} is not a readable ledger: {error}") from None
+            raise self._trouble(error, 0, f"{path} is not a readable ledger") from None
+
+    def _trouble(self, error: sqlite3.Error, seq: int, what: str) -> Failed | LedgerDamaged:
+        """A full or failing disk must not pass for a damaged ledger: that would be put aside, and all it says forgotten."""
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is not None and code & 0xFF in _OUT_OF_REACH:
+            return Failed(f"{self.path} cannot be read now: {error}", f"repair the disk under {self.path.parent}")
+        return LedgerDamaged(seq, f"{what}: {error}")
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -110,18 +131,20 @@ class Ledger:
         return connection
 
     def load(self) -> Iterator[Row]:
-        """Every row, each verified against the chain before it is given out. Raises LedgerDamaged naming the row."""
+        """Every row, each verified against the chain before it is given out. Raises LedgerDamaged naming the row, Failed."""
         prev, seq = GENESIS, 0
         try:
             for values in self._reader.execute("SELECT * FROM events ORDER BY seq"):
-                row = Row(*values)
                 seq += 1
+                row = Row(*values)
                 if not row.fits(prev, seq):
                     raise LedgerDamaged(seq, f"row {seq} of the ledger does not fit the chain: it was altered")
                 prev = row.hash
                 yield row
         except sqlite3.DatabaseError as error:
-            raise LedgerDamaged(seq + 1, f"row {seq + 1} of the ledger cannot be read: {error}") from None
+            raise self._trouble(error, seq + 1, f"row {seq + 1} of the ledger cannot be read") from None
+        except (TypeError, ValueError) as error:  # a table of another shape, values of other types
+            raise LedgerDamaged(seq, f"row {seq} of the ledger is not one that was written here: {error}") from None
         self._head, self._seq = prev, seq
 
     @property
@@ -141,9 +164,7 @@ class Ledger:
             raise self._failure
         loop = asyncio.get_running_loop()
         if self._thread is None:
-            self._loop = loop
-            self._thread = threading.Thread(target=self._write, args=(self._connect(),), name="ledger", daemon=True)
-            self._thread.start()
+            self._start(loop)
         rows = []
         for entry in entries:
             row = Row.after(self._head, self._seq + 1, time, boot, entry)
@@ -154,19 +175,38 @@ class Ledger:
         self._queue.put(_Batch(rows, marks or {}, done))
         return done
 
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            thread = threading.Thread(target=self._write, args=(self._connect(),), name="ledger", daemon=True)
+            thread.start()
+        except (sqlite3.Error, RuntimeError) as error:
+            raise self._fail(error) from None
+        self._loop, self._thread = loop, thread
+
     def mark(self, name: str, value: int) -> None:
         """Keep a number beside the events (a cursor); not chained, durable with the next commit."""
-        if self._thread is not None and self._failure is None:
-            self._queue.put(_Batch((), {name: value}, None))
+        batch = _Batch((), {name: value}, None)
+        if self._failure is not None:
+            return
+        if self._thread is not None:
+            self._queue.put(batch)
+        elif error := _commit(self._reader, [batch]):
+            self._fail(error)
 
     def marked(self, name: str) -> int:
-        row = self._reader.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()
-        return int(row[0]) if row else 0
+        """Raises Failed."""
+        found = self._read("SELECT value FROM marks WHERE name = ?", (name,))
+        return int(found[0][0]) if found else 0
 
     def after(self, seq: int, limit: int) -> list[Row]:
-        """Durable rows with a higher number, in order."""
-        found = self._reader.execute("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit))
-        return [Row(*values) for values in found]
+        """Durable rows with a higher number, in order. Raises Failed."""
+        return [Row(*v) for v in self._read("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit))]
+
+    def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        try:
+            return self._reader.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise Failed(f"the record cannot be read: {error}", f"repair the disk under {self.path.parent}") from None
 
     def flush(self) -> None:
         """Write what is queued; nothing more can be appended afterwards."""
@@ -192,13 +232,19 @@ class Ledger:
         writer.close()
 
     def _report(self, batches: list[_Batch], error: Exception | None) -> None:
-        if error is not None and self._failure is None:
+        if error is not None:
+            self._fail(error)
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._resolve, batches, self._failure)
+
+    def _fail(self, error: Exception) -> Failed:
+        """From now on nothing more is accepted."""
+        if self._failure is None:
             self._failure = Failed(
                 f"the record cannot be written ({error}), so nothing is allowed",
                 f"free space or repair the disk under {self.path.parent}; the daemon tries again by itself",
             )
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._resolve, batches, self._failure)
+        return self._failure
 
     def _resolve(self, batches: list[_Batch], failure: Failed | None) -> None:
         for batch in batches:
@@ -240,7 +286,8 @@ def _retrieved(done: asyncio.Future[None]) -> None:
 
 def quarantine(path: Path, time: int) -> Path:
     """Put a damaged ledger aside, under a name that says when; what depends on it is refused from then on."""
-    aside = path.with_name(f"{path.name}.damaged-{time}")
+    names = itertools.chain([""], (f"-{n}" for n in itertools.count(2)))
+    aside = next(a for n in names if not (a := path.with_name(f"{path.name}.damaged-{time}{n}")).exists())
     for suffix in ("-wal", "-shm", ""):
         source = path.with_name(path.name + suffix)
         if source.exists():
