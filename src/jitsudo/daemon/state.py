@@ -47,7 +47,7 @@ class Folded:
             self.started.pop(str(entry.body["session"]), None)
 
     def _index(self, entry: Entry) -> None:
-        request = self.book.requests.get(RequestId(entry.body["request"])) if "request" in entry.body else None
+        request = self.book.requests.get(RequestId(entry.body["request"])) if entry.body.get("request") else None
         if request is not None:
             (self.open_requests.add if request.state in OPEN_STATES else self.open_requests.discard)(request.id)
         grant = self.book.grants.get(GrantId(entry.body["grant"])) if "grant" in entry.body else None
