@@ -14,7 +14,7 @@ from jitsudo.wire.framing import encode_text
 
 def status(options: argparse.Namespace) -> int:
     with Client() as client:
-        reply = client.call("Status")
+        reply = client.call("Status", all=options.all)
     grants, requests = render.objects(reply, "grants"), render.objects(reply, "requests")
     if options.json:
         render.show_json(reply)

@@ -56,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("request", metavar="REQUEST")
     command = add("status", grants.status, "show my grants and requests")
     command.add_argument("--short", action="store_true", help="one line, for a prompt")
+    command.add_argument("--all", action="store_true", help="those of others, too, that I may revoke or approve")
     command = add("return", grants.give_back, "give a grant back; what runs under it ends")
     which = command.add_mutually_exclusive_group()
     which.add_argument("grant", metavar="GRANT", nargs="?")

@@ -212,14 +212,17 @@ class Control:
     # Grants.
 
     async def _status(self, context: Context, asker: Asker, fields: Fields) -> Json:
+        everything = fields.boolean("all", default=False)
         fields.done()
-        grants = [g for g in self._state.live_grants() if asker.is_root or is_mine(asker, g)]
-        requests = [r for r in self._state.open_requests() if asker.is_root or is_mine(asker, r)]
-        return {
-            "grants": [await self._live_grant_info(g) for g in grants],
-            "requests": [self._request_info(r, asker, may_approve=False) for r in requests],
-            "problems": self._problems(),
-        }
+        grants, requests = [], []
+        for grant in self._state.live_grants():
+            if asker.is_root or is_mine(asker, grant) or (everything and await self._may_revoke(asker, grant)):
+                grants.append(await self._live_grant_info(grant))
+        for request in self._state.open_requests():
+            may_approve = everything and await self._may_approve(asker, request)
+            if asker.is_root or is_mine(asker, request) or may_approve:
+                requests.append(self._request_info(request, asker, may_approve=may_approve))
+        return {"grants": grants, "requests": requests, "problems": self._problems()}
 
     async def _live_grant_info(self, record: GrantRecord) -> Json:
         info = self._grant_info(record)
