@@ -63,6 +63,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "heartbeat": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70906", INFO, "jitsudod is well"),
 }
 
+# An event that only another version knows, after a downgrade: journald gets it all the same.
+FOREIGN: Final = Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70aff", NOTICE, "an event of another version of jitsudo")
+
 # From the names in a body to JITSUDO_ fields; what is not named here (documents, proofs) stays in the ledger.
 FIELDS: Final[Mapping[str, str]] = {
     "decision": "DECISION",
@@ -103,7 +106,7 @@ def escape(text: str) -> str:
 
 def fields(row: Row) -> list[tuple[str, str]]:
     """The journal fields of an event on record."""
-    kind, body = KINDS[row.type], row.content()
+    kind, body = KINDS.get(row.type, FOREIGN), row.content()
     shown = {name: _show(value) for name, value in body.items() if name in FIELDS and value is not None}
     message = kind.sentence.format_map(_Lenient(shown))[:MAX_MESSAGE_CHARS]
     return [

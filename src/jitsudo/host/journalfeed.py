@@ -17,6 +17,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from jitsudo.errors import Failed
 from jitsudo.host.journal import fields
 from jitsudo.host.ledger import Ledger
 
@@ -43,22 +44,19 @@ class JournalFeed:
         """`ledger` gives the ledger that is open now: it is opened anew after a failure."""
         self._current = ledger
         self._path = path
-        self._cursor = ledger().marked(CURSOR)
+        self._fed = ledger()
+        self._cursor = self._fed.marked(CURSOR)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._socket.setblocking(False)
 
     @property
-    def _ledger(self) -> Ledger:
-        return self._current()
-
-    @property
     def backlog(self) -> int:
         """Events on record that journald has not taken yet."""
-        return self._ledger.size - self._cursor
+        return self._current().size - self._cursor
 
     async def run(self) -> None:
         while True:
-            ledger = self._ledger
+            ledger = self._current()
             ledger.appended.clear()
             if self.send_pending():
                 await ledger.appended.wait()
@@ -66,8 +64,17 @@ class JournalFeed:
                 await asyncio.sleep(RETRY_SECONDS)
 
     def send_pending(self) -> bool:
-        """Send until there is nothing left (true) or journald takes no more for now (false)."""
-        while rows := self._ledger.after(self._cursor, BATCH):
+        """Send until there is nothing left (true), or journald takes no more or the ledger cannot be read for now (false)."""
+        try:
+            return self._send_all(self._current())
+        except Failed:
+            return False
+
+    def _send_all(self, ledger: Ledger) -> bool:
+        if ledger is not self._fed:
+            # Opened anew, and counting from 1 again if the one before was damaged.
+            self._fed, self._cursor = ledger, ledger.marked(CURSOR)
+        while rows := ledger.after(self._cursor, BATCH):
             sent = self._cursor
             for row in rows:
                 if not self._send(serialize(fields(row))):
@@ -75,7 +82,7 @@ class JournalFeed:
                 sent = row.seq
             if sent != self._cursor:
                 self._cursor = sent
-                self._ledger.mark(CURSOR, sent)
+                ledger.mark(CURSOR, sent)
             if sent != rows[-1].seq:
                 return False
         return True
