@@ -13,6 +13,7 @@ from jitsudo.daemon.approving import Approving
 from jitsudo.daemon.sessions import Sessions
 from jitsudo.daemon.state import DaemonState
 from jitsudo.errors import JitsudoError
+from jitsudo.grants.lifecycle import State
 from jitsudo.host.scopes import SystemManager
 from jitsudo.types import Moment
 
@@ -51,6 +52,7 @@ class Timers:
         await self._look_at_clock(now)
         self._lapse(now)
         self._expire(now)
+        self._end_what_was_taken_back()
         for session in self._sessions.due(now):
             self._sessions.end(session, f"grant {session.grant} has expired")
         self._sessions.reap_all()
@@ -63,7 +65,16 @@ class Timers:
         if self._state.ledger.failure is not None:
             await asyncio.sleep(LONGEST_SLEEP)
             self._state.reopen()
-            log.warning("the ledger was opened again after: a failure to write")
+            if (damage := self._state.take_damage()) is not None:
+                self._state.note(self._state.now(), self._state.journal.ledger_quarantined(damage))
+            log.warning("the ledger was opened again after a failure to write")
+
+    def _end_what_was_taken_back(self) -> None:
+        """Sessions of grants that are on record as revoked or returned, by somebody who then went away, or before a restart."""
+        for session in self._sessions.all():
+            grant = self._state.book.grants.get(session.grant)
+            if grant is not None and grant.state in (State.REVOKED, State.RETURNED):
+                self._sessions.end(session, f"grant {grant.id} was {grant.outcome}")
 
     async def _look_at_clock(self, now: Moment) -> None:
         if self._state.clock.is_far_ahead(now) and now.boot >= self._sync_due:
