@@ -15,6 +15,7 @@ from jitsudo.errors import Denied, Failed, InvalidValue, LedgerDamaged, WrongSta
 from jitsudo.grants.lifecycle import Book, Event, GrantRecord, RequestRecord, State
 from jitsudo.host.clock import CredibleClock, boot_id, read_clocks
 from jitsudo.host.journal import Journal
+from jitsudo.host.journalfeed import CURSOR
 from jitsudo.host.ledger import Entry, Ledger, Row, quarantine
 from jitsudo.host.policyfiles import LoadedPolicy
 from jitsudo.policy.verdict import Host
@@ -92,7 +93,9 @@ class DaemonState:
         try:
             for row in ledger.load():
                 self._apply_row(folded, row)
-        except LedgerDamaged:
+            if ledger.marked(CURSOR) > ledger.size:
+                raise LedgerDamaged(ledger.size + 1, f"rows after {ledger.size} of the ledger are missing: journald got them")
+        except (LedgerDamaged, Failed):
             ledger.close()
             raise
         self._folded = folded
@@ -113,8 +116,9 @@ class DaemonState:
     def reopen(self) -> None:
         """After a failure to write: what was not durable is forgotten. Raises what opening raises."""
         failed = self.ledger
-        failed.close()
+        failed.flush()
         self.ledger, self.clock = self._open()
+        failed.close()
         failed.appended.set()  # whoever waits there looks for the new one
 
     # The clock.

@@ -78,7 +78,10 @@ class Row:
         return cls(seq, time, boot, entry.type, body, prev, _hash(prev, seq, time, boot, entry.type, body))
 
     def content(self) -> dict[str, object]:
-        value: dict[str, object] = json.loads(self.body)
+        """Raises ValueError if the body is no object: it was not written here."""
+        value = json.loads(self.body)
+        if not isinstance(value, dict):
+            raise ValueError("not an object")
         return value
 
     def fits(self, prev: str, seq: int) -> bool:
