@@ -10,6 +10,7 @@ import base64
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, TypeVar
 
 from jitsudo import strictjson
@@ -25,6 +26,7 @@ MAX_GRANT_BYTES = 64 * 1024
 MAX_HOSTS = 64
 MAX_RUN_AS = 32
 MAX_APPROVALS = 16
+PARSED = 256  # documents kept parsed: the same bytes mean the same, and each use of a grant reads all of its own
 NONCE_BYTES = fields.NONCE_DIGITS // 2
 SESSION_ENTROPY_BYTES = 5
 
@@ -198,16 +200,19 @@ class Revocation:
         )
 
 
+@lru_cache(PARSED)
 def parse_request(payload: bytes) -> Request:
     """The request whose payload this is."""
     return _canonical(payload, _request(strictjson.parse_object(payload, MAX_REQUEST_BYTES)))
 
 
+@lru_cache(PARSED)
 def parse_approval(payload: bytes) -> Approval:
     """The approval whose payload this is."""
     return _canonical(payload, _approval(strictjson.parse_object(payload, MAX_APPROVAL_BYTES)))
 
 
+@lru_cache(PARSED)
 def parse_grant(payload: bytes) -> Grant:
     """The grant whose payload this is; the documents inside are envelopes still, neither verified nor parsed."""
     return _canonical(payload, _grant(strictjson.parse_object(payload, MAX_GRANT_BYTES)))
