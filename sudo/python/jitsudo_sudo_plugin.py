@@ -255,7 +255,9 @@ def refused(name, parameters):
     message, hint = parameters.get("message"), parameters.get("hint")
     if name != INTERFACE + "Refused" or type(message) is not str:
         return not_understood(f"error {printable(str(name))[:100]}")
-    return Refusal(message, *([hint] if type(hint) is str else []))
+    # A daemon that failed has not refused: root may go on as if it were away.
+    kind = Outage if parameters.get("code") == "internal" else Refusal
+    return kind(message, *([hint] if type(hint) is str else []))
 
 
 def verdict_of(reply):

@@ -122,7 +122,7 @@ class Decide:
         if not check.argv:
             raise Denied("no command was given", "give the command itself: sudo COMMAND")
         target = await self._state.people.ask(lambda accounts: resolve_target(options, behind.caller, accounts))
-        return Asked(check, behind, options, target, _cwd(descriptors))
+        return Asked(check, behind, options, target, _cwd(descriptors, needed=not behind.is_root_outside))
 
     async def _grants(self, behind: Behind, now: Moment) -> list[HeldGrant]:
         await self._granting.issue_standing(behind.person, now)
@@ -328,15 +328,19 @@ def _action(asked: Asked) -> Action:
     )
 
 
-def _cwd(descriptors: Descriptors) -> AbsPath:
-    """The caller's current directory, by the descriptor: a name in a message could be another folder's."""
+def _cwd(descriptors: Descriptors, *, needed: bool) -> AbsPath:
+    """The caller's current directory, by the descriptor: a name in a message could be another folder's.
+
+    Where it is not needed (nothing is matched against it), one that cannot be established is recorded as `/`.
+    """
     descriptor = descriptors.get("cwd")
-    if descriptor is None:
-        raise Denied("the current directory cannot be established", "change to a directory that exists: cd /")
-    path = os.readlink(f"/proc/self/fd/{descriptor}")
-    if path.endswith(" (deleted)") or os.fstat(descriptor).st_nlink == 0:
-        raise Denied("the current directory was deleted", "change to a directory that exists: cd /")
-    return AbsPath(path)
+    if descriptor is not None and os.fstat(descriptor).st_nlink > 0:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        if path.startswith("/"):
+            return AbsPath(path)
+    if needed:
+        raise Denied("the current directory was deleted or cannot be seen", "change to one that exists: cd /")
+    return AbsPath("/")
 
 
 def _same_file(path: str, looked_up: str | None, descriptors: Descriptors) -> None:
