@@ -753,6 +753,18 @@ def test_root_goes_on_past_a_daemon_without_sense(step: Step, root: Any, run: Pa
 
 
 @pytest.mark.usefixtures("log")
+@pytest.mark.parametrize(("code", "goes_on"), [("internal", True), ("denied", False), ("", False)])
+def test_root_goes_on_past_a_daemon_that_failed_not_past_one_that_refused(
+    code: str, goes_on: bool, root: Any, run: Path
+) -> None:
+    """An internal error of the daemon's is an outage; any other error is an answer."""
+    refusal = {"error": "io.jitsudo.Decide.Refused", "parameters": {"code": code, "message": "no", "hint": None}}
+    with ScriptedDaemon(run, [send(json.dumps(refusal).encode() + b"\0")]):
+        verdict = root().check_policy(("id",), ())
+    assert verdict[0] is RC.ACCEPT if goes_on else verdict is RC.REJECT
+
+
+@pytest.mark.usefixtures("log")
 @pytest.mark.parametrize(
     "reply", [DENY, {"verdict": "deny"}, {"verdict": "challenge"}, {"verdict": "deny", "message": 1, "hints": 2}]
 )
