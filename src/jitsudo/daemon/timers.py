@@ -86,7 +86,9 @@ class Timers:
         for request in self._state.open_requests():
             if now.wall > request.request.activate_by:
                 self._state.note(now, self._state.journal.request_timed_out(request.id))
-                self._approving.tell_requester(self._state.book.requests[request.id])
+                lapsed = self._state.book.requests[request.id]
+                if lapsed.state is State.TIMED_OUT:  # not where it could not be recorded: that is tried again
+                    self._approving.tell_requester(lapsed)
 
     def _expire(self, now: Moment) -> None:
         for grant in self._state.live_grants():
