@@ -11,6 +11,7 @@ import hmac
 import re
 from collections.abc import Sequence
 
+# Each pattern takes linear time on any argument: none can begin at many places and run far from each of them.
 _NAME = (
     r"(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|credentials?"
     r"|api[-_]?key|access[-_]?key|auth[-_]?token|private[-_]?key)"
@@ -18,16 +19,16 @@ _NAME = (
 # --password=X, PGPASSWORD=X, token:X, "secret": "X"
 _ASSIGNED = re.compile(rf"(?i)^(.*?{_NAME}[\"']?\s*[=:]\s*)(.+)$", re.DOTALL)
 # The next argument is the secret: --password X
-_ANNOUNCES = re.compile(rf"(?i)^--?(?:[a-z0-9]+[-_])*{_NAME}$")
+_ANNOUNCES = re.compile(rf"(?i)^--?(?!no[-_])(?:[a-z0-9]+[-_])*{_NAME}$")
 # -pSECRET as mysql, mysqldump, mysqladmin and sshpass take it; `-p` alone asks, or (sshpass) announces.
 _ATTACHED_P = frozenset({"mysql", "mysqldump", "mysqladmin", "mysqlimport", "mysqlshow", "mariadb", "mariadb-dump", "sshpass"})
 # curl -u user:password, http://user:password@host
 _USER_PASSWORD = re.compile(r"^([^:\s/]+:)(.+)$", re.DOTALL)
-_URL = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^/\s:@]*:)([^/\s@]+)(@)")
+_URL = re.compile(r"(://[^/\s:@]*+:)([^/\s]+)(@)")
 # Tokens that tell by their own form: GitHub, GitLab, Slack, AWS key ids, JSON web tokens, bearer tokens, private keys.
 _TOKEN = re.compile(
     r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abeprs]-[\w-]{10,}|AKIA[0-9A-Z]{16}"
-    r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"
+    r"|(?<![\w-])eyJ[\w-]{8,}+\.[\w-]{8,}+\.[\w-]*)"
     r"|(?i:(?<=bearer )\S{8,})"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*",
     re.DOTALL,
