@@ -23,7 +23,7 @@ MAX_FILE_BYTES = 1 << 20
 MAX_FILES = 1000
 
 _ZONE = re.compile(r"[A-Za-z0-9_+-]{1,64}(?:/[A-Za-z0-9_+-]{1,64}){0,2}")
-_HINT = "jitsudo policy check names the same errors without loading anything"
+_HINT = "correct the files, then: jitsudo policy reload"
 
 
 @dataclass(frozen=True, slots=True)
