@@ -238,6 +238,14 @@ def test_every_relative_link_leads_somewhere(path: Path) -> None:
             assert fragment in {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}, target
 
 
+def test_every_test_that_a_document_cites_exists() -> None:
+    """A promise in docs/sudo-cve.md names the test that earns it."""
+    cited = re.findall(r"`((?:unit|property|e2e)/[\w/.]+)::(\w+)`", (DOCS / "sudo-cve.md").read_text())
+    assert cited
+    for file, name in cited:
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(), f"{file}::{name}"
+
+
 def test_the_readme_names_the_two_commands() -> None:
     """A newcomer finds scripts/demo and scripts/test, and they can be run."""
     text = (ROOT / "README.md").read_text()
