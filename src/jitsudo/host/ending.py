@@ -88,7 +88,7 @@ def _is_other_session(process: Process, what: End) -> bool:
 
 
 def _login_scope(cgroup: str) -> str | None:
-    match = _LOGIN_SCOPE.search(cgroup)
+    match = _LOGIN_SCOPE.match(cgroup)
     return match[0].rstrip("/") if match else None
 
 

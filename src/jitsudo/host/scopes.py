@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,10 +43,10 @@ def scope_cgroup(session: SessionId) -> str:
 
 def session_in_cgroup(path: str) -> str | None:
     """The id of the session whose scope holds this path, unchecked; None outside all of them."""
-    parts = path.strip("/").split("/")
-    for above, name in itertools.pairwise(parts):
-        if above == SLICE and name.startswith("jitsudo-S-") and name.endswith(".scope"):
-            return name.removeprefix("jitsudo-").removesuffix(".scope")
+    # From the root only: beneath their own delegated cgroup, anybody can make folders of these names.
+    root, above, name, *_ = (*path.split("/", 3), "", "", "")
+    if root == "" and above == SLICE and name.startswith("jitsudo-S-") and name.endswith(".scope"):
+        return name.removeprefix("jitsudo-").removesuffix(".scope")
     return None
 
 
