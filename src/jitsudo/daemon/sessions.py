@@ -8,7 +8,6 @@ import hmac
 import logging
 import os
 import secrets
-import select
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,7 +17,7 @@ from jitsudo.errors import Denied, Failed, InvalidValue
 from jitsudo.grants.model import SESSION_ENTROPY_BYTES, new_session_id
 from jitsudo.host import scopes
 from jitsudo.host.ending import End, end_everything
-from jitsudo.host.peer import ancestry, read_cgroup, read_process
+from jitsudo.host.peer import ancestry, is_running, read_cgroup, read_process
 from jitsudo.host.terminal import Terminal
 from jitsudo.policy.verdict import ExpiryTerms
 from jitsudo.types import GrantId, Moment, Person, RoleName, SessionId, Uid, UserName
@@ -174,7 +173,7 @@ class Sessions:
             return True
         if scopes.is_populated(session.id) or (session.ending is not None and not session.ending.done()):
             return False
-        if _is_running(session.pidfd):
+        if is_running(session.pidfd):
             return False
         now = self._state.now()
         outcome = session.outcome or "sudo ended without saying how"
@@ -282,10 +281,6 @@ def new_session(
         parent=parent,
     )
     return session, token
-
-
-def _is_running(pidfd: int) -> bool:
-    return not select.select([pidfd], [], [], 0)[0]
 
 
 def _open_if_inside(session: SessionId, pid: int) -> int | None:

@@ -53,7 +53,8 @@ def read_process(pid: int) -> Process:
 
 def read_cgroup(pid: int) -> str:
     """The process's path in the unified hierarchy, "" if there is none (cgroups(7)). Raises ProcessLookupError."""
-    for line in _read(pid, "cgroup").splitlines():
+    # By newline alone: a folder's name may hold other ends of lines, and what looks like another line after them.
+    for line in _read(pid, "cgroup").split(b"\n"):
         if line.startswith(b"0::"):
             return line[3:].decode("utf-8", "surrogateescape")
     return ""
@@ -90,6 +91,13 @@ def ancestry(pid: int) -> Iterator[Process]:
         pid = process.parent
 
 
+def is_running(pidfd: int) -> bool:
+    """Whether the process behind a pidfd has not ended (pidfd_open(2)); poll, since select(2) ends at descriptor 1023."""
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return not poller.poll(0)
+
+
 @dataclass(slots=True)
 class Peer:
     """The process that connected. `uid` is its effective uid at connect time; the pidfd is closed by `close`."""
@@ -100,7 +108,7 @@ class Peer:
     pidfd: int
 
     def is_alive(self) -> bool:
-        return not select.select([self.pidfd], [], [], 0)[0]
+        return is_running(self.pidfd)
 
     def close(self) -> None:
         if self.pidfd >= 0:
@@ -122,7 +130,7 @@ def identify(connection: socket.socket) -> Peer:
             raise unknown
     except BaseException as error:
         os.close(pidfd)
-        if isinstance(error, ProcessLookupError):
+        if isinstance(error, OSError):
             raise unknown from None
         raise
     return peer

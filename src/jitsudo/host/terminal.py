@@ -43,7 +43,9 @@ def _write(descriptor: int, text: str) -> None:
     """
     shown = "".join(c if is_plain_text(c) else "?" for c in text)
     with contextlib.suppress(OSError):
-        if select.select([], [descriptor], [], 0)[1]:
+        poller = select.poll()
+        poller.register(descriptor, select.POLLOUT)
+        if any(events & select.POLLOUT for _, events in poller.poll(0)):
             os.write(descriptor, f"\r\n{shown}\r\n".encode())
 
 
