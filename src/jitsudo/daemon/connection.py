@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import array
 import asyncio
 import os
 import socket
 from collections.abc import Sequence
 
+from jitsudo.daemon.disposal import ANCILLARY_BYTES, Disposal, rights
 from jitsudo.errors import InvalidValue, ProtocolViolation
 from jitsudo.host.peer import Peer
-from jitsudo.wire.calls import MAX_DESCRIPTORS, Call
+from jitsudo.wire.calls import Call
 from jitsudo.wire.framing import FrameReader, Json, decode_frame, encode_frame
 
 READ_BYTES = 262_144
@@ -44,11 +44,15 @@ class Descriptors:
 
 
 class Connection:
-    """Takes the socket over."""
+    """Takes the socket over. `max_descriptors` is for all calls that are not answered yet."""
 
-    def __init__(self, connection: socket.socket, peer: Peer, max_frame_bytes: int) -> None:
+    def __init__(
+        self, connection: socket.socket, peer: Peer, max_frame_bytes: int, max_descriptors: int, disposal: Disposal
+    ) -> None:
         connection.setblocking(False)
         self.peer = peer
+        self._max_descriptors = max_descriptors
+        self._disposal = disposal
         self._socket = connection
         self._reader = FrameReader(max_frame_bytes)
         self._frames: list[bytes] = []
@@ -75,20 +79,16 @@ class Connection:
         while True:
             try:
                 data, ancillary, flags, _ = self._socket.recvmsg(
-                    READ_BYTES, socket.CMSG_SPACE(MAX_DESCRIPTORS * 4), socket.MSG_CMSG_CLOEXEC
+                    READ_BYTES, ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
                 )
                 break
             except BlockingIOError:
                 await self._readable()
             except ConnectionError:
                 return b""
-        for level, kind, payload in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                rights = array.array("i")
-                rights.frombytes(payload[: len(payload) - len(payload) % rights.itemsize])
-                self._descriptors += rights
-        if flags & socket.MSG_CTRUNC or len(self._descriptors) > MAX_DESCRIPTORS:
-            raise ProtocolViolation(f"more than {MAX_DESCRIPTORS} descriptors")
+        self._descriptors += rights(ancillary)
+        if flags & socket.MSG_CTRUNC or len(self._descriptors) > self._max_descriptors:
+            raise ProtocolViolation(f"more than {self._max_descriptors} descriptors")
         return data
 
     async def _readable(self) -> None:
@@ -117,12 +117,11 @@ class Connection:
         async with asyncio.timeout(SEND_SECONDS):
             await asyncio.get_running_loop().sock_sendall(self._socket, encode_frame(message))
 
-    def close(self) -> None:
-        for descriptor in self._descriptors:
-            os.close(descriptor)
-        self._descriptors = []
+    def close(self) -> asyncio.Future[None]:
+        """Done when everything is closed, which is up to the peer if it sent descriptors."""
+        descriptors, self._descriptors = self._descriptors, []
         self.peer.close()
-        self._socket.close()
+        return self._disposal.let_go(self._socket, descriptors)
 
 
 def _settle(future: asyncio.Future[None]) -> None:

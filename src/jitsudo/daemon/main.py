@@ -35,12 +35,12 @@ from jitsudo.host.journal import Journal
 from jitsudo.host.journalfeed import JournalFeed
 from jitsudo.host.redaction import Redactor
 from jitsudo.host.scopes import SystemManager
-from jitsudo.wire.calls import CONTROL, DECIDE
+from jitsudo.wire.calls import CONTROL, DECIDE, MAX_DESCRIPTORS
 from jitsudo.wire.framing import CONTROL_MAX_FRAME_BYTES, DECIDE_MAX_FRAME_BYTES
 
 log = logging.getLogger("jitsudod")
-DECIDE_LIMITS: Final = Limits(DECIDE_MAX_FRAME_BYTES, connections_a_person=512, connections=2048, reserved=16)
-CONTROL_LIMITS: Final = Limits(CONTROL_MAX_FRAME_BYTES, connections_a_person=8, connections=1024, reserved=16)
+DECIDE_LIMITS: Final = Limits(DECIDE_MAX_FRAME_BYTES, MAX_DESCRIPTORS, connections_a_person=512, connections=2048, reserved=16)
+CONTROL_LIMITS: Final = Limits(CONTROL_MAX_FRAME_BYTES, 0, connections_a_person=8, connections=1024, reserved=16)
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:

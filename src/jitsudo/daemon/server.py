@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from jitsudo import __version__
 from jitsudo.daemon.connection import Connection, Descriptors
+from jitsudo.daemon.disposal import Disposal
 from jitsudo.errors import Internal, InvalidValue, JitsudoError, ProtocolViolation, TooMany
 from jitsudo.host.peer import Peer, identify
 from jitsudo.wire.calls import SERVICE, Call, error_reply, interface_text, pending, reply
@@ -29,6 +30,7 @@ class Limits:
     """How much one person, and everybody together, may hold open."""
 
     max_frame_bytes: int
+    descriptors: int  # that may come with a call
     connections_a_person: int
     connections: int
     reserved: int  # of `connections`: only for people who have none yet
@@ -78,6 +80,7 @@ class Server:
     interface: asyncio.Future[Interface]
     _open: Counter[int] = field(default_factory=Counter)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _disposal: Disposal = field(default_factory=Disposal)
 
     async def run(self) -> None:
         self.listener.setblocking(False)
@@ -109,10 +112,12 @@ class Server:
                 accepted.send(encode_frame(error_reply(self.name, refusal)))
             if peer is not None:
                 peer.close()
-            accepted.close()
+            self._disposal.let_go(accepted, [])
             return
         self._open[person] += 1
-        task = asyncio.create_task(self._serve(Connection(accepted, peer, self.limits.max_frame_bytes), person))
+        limits = self.limits
+        connection = Connection(accepted, peer, limits.max_frame_bytes, limits.descriptors, self._disposal)
+        task = asyncio.create_task(self._serve(connection, person))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -141,12 +146,15 @@ class Server:
         except (OSError, TimeoutError):
             pass  # the peer has gone, or sends nothing; `finally` tells the interface
         finally:
-            self._open[person] -= 1
-            if not self._open[person]:
-                del self._open[person]
             if self.interface.done() and not self.interface.cancelled():
                 self.interface.result().ended(connection)
-            connection.close()
+            # Whoever makes closing wait has one connection fewer meanwhile.
+            connection.close().add_done_callback(lambda _: self._closed(person))
+
+    def _closed(self, person: int) -> None:
+        self._open[person] -= 1
+        if not self._open[person]:
+            del self._open[person]
 
     def _keeps(self, connection: Connection) -> bool:
         return self.interface.done() and self.interface.result().keeps(connection)
