@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -45,7 +46,8 @@ class Client:
         """Call `io.jitsudo.Control.METHOD`; `waiting` is told, each second, what is awaited. Parameters None are left out."""
         given = {name: _wire(value) for name, value in parameters.items() if value is not None}
         try:
-            self._socket.sendall(encode_frame(Call(f"{CONTROL}.{method}", given, more=True).message()))
+            with contextlib.suppress(BrokenPipeError):  # one connection too many is closed at once; the reason can be read
+                self._socket.sendall(encode_frame(Call(f"{CONTROL}.{method}", given, more=True).message()))
             for reply in self._replies():
                 if reply.get("continues") is True:
                     if waiting is not None:
