@@ -7,9 +7,11 @@ import logging
 from jitsudo.daemon.authz import Asker, approver_answer, is_mine
 from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.people import People
+from jitsudo.daemon.rates import Rate
 from jitsudo.daemon.state import OPEN_STATES, DaemonState
 from jitsudo.errors import AuthenticationFailed, Denied, DocumentRefused, JitsudoError, WrongState
 from jitsudo.grants.lifecycle import RequestRecord
+from jitsudo.host.ledger import Entry
 from jitsudo.host.pamauth import Conversation, Prompt, authentication
 from jitsudo.host.terminal import notify
 from jitsudo.policy.access import ApproverId, approvals_satisfied
@@ -26,6 +28,7 @@ class Approving:
         self._state = state
         self._granting = granting
         self._auth_socket = auth_socket
+        self._refusals = Rate(burst=100, seconds=10.0)
 
     @property
     def _people(self) -> People:
@@ -37,8 +40,8 @@ class Approving:
         self._require_open(request)
         answer = await approver_answer(asker, request, self._state.require_policy().policy, self._people)
         if isinstance(answer, Deny):
-            entry = self._state.journal.approval_refused(request.id, asker.person, answer.code, answer.message)
-            self._state.note(self._state.now(), entry)
+            refusal = self._state.journal.approval_refused(request.id, asker.person, answer.code, answer.message)
+            self._note_refusal(asker, refusal)
             raise Denied(answer.message, *answer.hints[:1])
         if any(approver == answer.name for _, _, approver in request.approvals):
             raise WrongState(f"you have approved {request.id} already; another person is needed")
@@ -53,8 +56,13 @@ class Approving:
         return Authenticating(self, asker.person.name, terminal, self._auth_socket)
 
     def authentication_failed(self, asker: Asker, request: RequestRecord, error: AuthenticationFailed) -> None:
-        entry = self._state.journal.authentication_failed(asker.person, request.id, error.sentence)
-        self._state.note(self._state.now(), entry)
+        self._note_refusal(asker, self._state.journal.authentication_failed(asker.person, request.id, error.sentence))
+
+    def _note_refusal(self, asker: Asker, entry: Entry) -> None:
+        """On record, unless the person is refused all the time."""
+        now = self._state.now()
+        if self._refusals.admit(asker.person.uid, now.boot) is not None:
+            self._state.note(now, entry)
 
     async def approve(
         self, asker: Asker, request: RequestRecord, approver: ApproverId, max_duration: Duration | None, note: str

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from jitsudo.daemon.approving import Approving, Authenticating
 from jitsudo.daemon.authz import Asker, approver_answer, identify_asker, is_mine
@@ -13,6 +13,7 @@ from jitsudo.daemon.connection import Connection
 from jitsudo.daemon.explaining import explain_to
 from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.policyloading import PolicyLoading
+from jitsudo.daemon.rates import Rate
 from jitsudo.daemon.server import Context, Handler
 from jitsudo.daemon.sessions import Sessions
 from jitsudo.daemon.state import OPEN_STATES, DaemonState
@@ -24,11 +25,13 @@ from jitsudo.host.pamauth import Prompt
 from jitsudo.policy.access import ApproverId, may_request
 from jitsudo.policy.model import Policy
 from jitsudo.policy.verdict import Deny
-from jitsudo.types import Duration, Reason, is_plain_text
+from jitsudo.types import Duration, Moment, Reason, is_plain_text
 from jitsudo.wire.fields import Fields
 from jitsudo.wire.framing import Json
 
+T = TypeVar("T")
 MAX_OPEN_REQUESTS: Final = 50  # a person
+MAX_LIVE_GRANTS: Final = 50  # a person, standing ones aside
 MAX_USES: Final = 1_000_000
 MAX_NOTE_CHARS: Final = 500
 
@@ -57,7 +60,8 @@ class Control:
         self._approving = approving
         self._loading = loading
         self._approvals: dict[Connection, Approval] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._asking = Rate(burst=300, seconds=10.0)
+        self._closing: set[asyncio.Task[Any]] = set()
         answers: Mapping[str, Callable[[Context, Asker, Fields], Awaitable[Json]]] = {
             "Request": self._request,
             "Await": self._await,
@@ -116,19 +120,36 @@ class Control:
             raise Denied(f"role {name} wants a reason of the form {terms.reason.text}", "--reason '…'")
         if uses is not None and not 0 < uses <= MAX_USES:
             raise InvalidValue(f"uses must be 1 to {MAX_USES}")
-        mine = [r for r in self._state.open_requests() if r.request.person.uid == asker.person.uid]
-        if len(mine) >= MAX_OPEN_REQUESTS:
-            raise TooMany(f"you have {len(mine)} open requests", "jitsudo cancel R-…")
+        self._check_rates(asker, now)
         envelope = self._granting.request(asker.person, role, now, duration, reason, uses)
         made = request_id(envelope.payload)
         entry = self._state.journal.request_created(made, asker.person, name, reason, envelope.encode().decode("ascii"))
         await self._state.record(now, entry)
         record = self._state.book.requests[made]
         if terms.approvals == 0:
-            await self._approving.issue_if_earned(record, now)
+            await self._finish(self._approving.issue_if_earned(record, now))
         else:
             await self._approving.tell_approvers(record, asker.person)
         return {"request": self._request_info(self._state.book.requests[made], asker, may_approve=False)}
+
+    def _check_rates(self, asker: Asker, now: Moment) -> None:
+        """Raises TooMany. All live grants of a person are verified at each of their commands, and all is kept for ever."""
+        person = asker.person
+        mine = [r for r in self._state.open_requests() if r.request.person.uid == person.uid]
+        if len(mine) >= MAX_OPEN_REQUESTS:
+            raise TooMany(f"you have {len(mine)} open requests", "jitsudo cancel R-…")
+        live = [g for g in self._state.live_grants() if g.request.person.uid == person.uid and not g.standing]
+        if len(live) >= MAX_LIVE_GRANTS:
+            raise TooMany(f"you hold {len(live)} grants", "jitsudo return G-… or --all")
+        if self._asking.admit(person.uid, now.boot) is None:
+            raise TooMany("you have asked too often", "wait a while")
+
+    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """To its end even if the caller goes away: part of it may be on record already."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        return await asyncio.shield(task)
 
     async def _await(self, context: Context, asker: Asker, fields: Fields) -> Json:
         record = await self._visible_request(asker, fields.text("request"))
@@ -189,7 +210,9 @@ class Control:
             return {"prompts": [{"style": p.style, "text": p.text} for p in prompts]}
         await self._drop(context.connection)
         approver = await self._approving.entitled(approval.asker, approval.request)
-        record = await self._approving.approve(approval.asker, approval.request, approver, approval.max_duration, approval.note)
+        record = await self._finish(
+            self._approving.approve(approval.asker, approval.request, approver, approval.max_duration, approval.note)
+        )
         return {"request": self._request_info(record, approval.asker, may_approve=False)}
 
     async def _drop(self, connection: Connection) -> None:

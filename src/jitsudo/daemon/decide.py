@@ -9,7 +9,7 @@ import os
 import termios
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from jitsudo.daemon.caller import Behind, identify_caller
@@ -17,6 +17,7 @@ from jitsudo.daemon.connection import Connection, Descriptors
 from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.hints import with_state
 from jitsudo.daemon.listing import list_text
+from jitsudo.daemon.rates import Rate, shortened
 from jitsudo.daemon.server import Context, Handler
 from jitsudo.daemon.sessions import Session, Sessions, new_session
 from jitsudo.daemon.state import DaemonState
@@ -75,6 +76,7 @@ class Decide:
         self._granting = granting
         self._sessions = sessions
         self._of_connection: dict[Connection, Session] = {}
+        self._refusals = Rate(burst=100, seconds=10.0)
         self._threads = ThreadPoolExecutor(EVALUATION_THREADS, thread_name_prefix="evaluate")
         self.handlers: Mapping[str, Handler] = {
             "Check": self._check,
@@ -220,16 +222,22 @@ class Decide:
     def _deny(self, asked: Asked, verdict: Deny | Challenge, now: Moment) -> Json:
         if isinstance(verdict, Challenge):
             verdict = Deny("unsupported", f"{verdict.message} ({verdict.kind} is not supported yet)", role=verdict.role)
-        self._state.note(now, *self._denials(asked.facts, verdict.code, verdict))
+        self._note_denial(asked.facts, verdict.code, verdict, now)
         return _denied(verdict.code, verdict.message, verdict.hints)
 
-    def _denials(self, facts: CommandFacts, code: str, verdict: Deny) -> list[Entry]:
+    def _note_denial(self, facts: CommandFacts, code: str, verdict: Deny, now: Moment) -> None:
+        """Put a refusal on record; those of a person who is refused all the time are counted instead."""
+        missed = self._refusals.admit(facts.person.uid, now.boot)
+        if missed is None:
+            return
+        facts = replace(facts, argv=shortened(tuple(facts.argv)))
+        message = verdict.message + (f" ({missed} refusals of theirs before this one were only counted)" if missed else "")
         journal, policy = self._state.journal, self._policy_digest()
         entries = []
         if verdict.guardrail is not None:
             entries.append(journal.guardrail_fired(facts, verdict.guardrail, verdict.role, "deny"))
         why = (verdict.role, verdict.rule, verdict.guardrail)
-        return [*entries, journal.command_denied(facts, code, verdict.message, *why, policy)]
+        self._state.note(now, *entries, journal.command_denied(facts, code, message, *why, policy))
 
     async def _record_misunderstood(self, peer: Peer, check: Check, error: JitsudoError) -> None:
         """A command that was refused before it could be judged is on record too, with what the kernel says of the caller."""
@@ -237,7 +245,7 @@ class Decide:
             uid, login_uid = Uid(peer.credentials.real_uid), peer.credentials.login_uid
             person = await self._state.people.ask(lambda accounts: accounts.person(uid, login_uid))
             facts = CommandFacts(person, "?", check.argv, check.command, "?", None)
-            self._state.note(self._state.now(), *self._denials(facts, error.code, Deny("error", error.sentence)))
+            self._note_denial(facts, error.code, Deny("error", error.sentence), self._state.now())
 
     def _policy_digest(self) -> str | None:
         return self._state.policy.digest if self._state.policy is not None else None
@@ -251,6 +259,13 @@ class Decide:
             reason = "sudo left its scope before the command started: does a PAM stack of sudo's contain pam_systemd?"
             self._sessions.end(session, reason)
             return _denied("scope", reason, ("grep pam_systemd /etc/pam.d/sudo /etc/pam.d/common-session*",))
+        # A sudo that its caller stopped (SIGSTOP) after the allow must not start its command when the time is over.
+        grant = self._state.book.grants[session.grant]
+        is_over = grant.state not in (State.ACTIVE, State.USED_UP) or self._state.now().wall >= session.not_after
+        if is_over or session.ending is not None:
+            reason = f"grant {session.grant} ended before the command started"
+            self._sessions.end(session, reason)
+            return _denied("no-grant", reason, ())
         self._of_connection[context.connection] = session
         return {"verdict": "allow"}
 
