@@ -139,11 +139,15 @@ class Granting:
         )
 
     async def issue_standing(self, person: Person, now: Moment) -> None:
-        """Make the grants of the standing roles that this person has and holds no live grant of."""
+        """Make the grants of the standing roles that this person has and holds no live grant of.
+
+        One that was revoked is not made anew: a revocation stands until the role's meaning changes.
+        """
         loaded = self._state.require_policy()
         for role in standing_roles_of(person, loaded.policy, self._state.host, now):
             wanted = self._role_digest(role)
-            mine = (g for g in self._state.live_grants() if g.standing and self._is_of(g, person))
+            made = (*self._state.live_grants(), *self._state.revoked_standing())
+            mine = (g for g in made if g.standing and self._is_of(g, person))
             if any(g.request.role_digest == wanted for g in mine):
                 continue
             until = role.until if role.until is not None else now.wall + MAX_DURATION_SECONDS

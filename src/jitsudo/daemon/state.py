@@ -35,6 +35,7 @@ class Folded:
     book: Book = field(default_factory=Book)
     open_requests: set[RequestId] = field(default_factory=set)
     live_grants: set[GrantId] = field(default_factory=set)
+    revoked_standing: set[GrantId] = field(default_factory=set)
     started: dict[str, dict[str, object]] = field(default_factory=dict)
 
     def apply(self, seq: int, time: int, boot: str, entry: Entry) -> None:
@@ -54,6 +55,8 @@ class Folded:
         grant = self.book.grants.get(GrantId(entry.body["grant"])) if "grant" in entry.body else None
         if grant is not None:
             (self.live_grants.add if grant.state is State.ACTIVE else self.live_grants.discard)(grant.id)
+            if grant.standing and grant.state is State.REVOKED:
+                self.revoked_standing.add(grant.id)
 
 
 class DaemonState:
@@ -143,6 +146,10 @@ class DaemonState:
 
     def live_grants(self) -> list[GrantRecord]:
         return [self.book.grants[key] for key in sorted(self._folded.live_grants)]
+
+    def revoked_standing(self) -> list[GrantRecord]:
+        """Grants of standing roles that somebody took away: they are not made anew."""
+        return [self.book.grants[key] for key in sorted(self._folded.revoked_standing)]
 
     def open_requests(self) -> list[RequestRecord]:
         return [self.book.requests[key] for key in sorted(self._folded.open_requests)]
