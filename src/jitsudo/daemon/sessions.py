@@ -24,6 +24,7 @@ from jitsudo.types import GrantId, Moment, Person, RoleName, SessionId, Uid, Use
 from jitsudo.wire.fields import Fields
 
 log = logging.getLogger("jitsudod")
+UNKNOWN: Final = "unknown"
 LAST_RESORT_SECONDS: Final = 60  # after the session's longest possible end, systemd ends the scope by itself
 
 
@@ -96,6 +97,7 @@ class Sessions:
         self._state = state
         self._manager = manager
         self._live: dict[SessionId, Session] = {}
+        self._unknown: set[asyncio.Task[None]] = set()
 
     def all(self) -> list[Session]:
         return list(self._live.values())
@@ -225,7 +227,10 @@ class Sessions:
     # After a restart.
 
     def adopt(self, started: Mapping[str, Mapping[str, object]]) -> None:
-        """Take up again the sessions that outlived the daemon; those that did not are recorded as ended."""
+        """Take up again the sessions that outlived the daemon; those that did not are recorded as ended.
+
+        One that runs although the ledger knows nothing of it (a damaged ledger was put aside) could not be revoked: it ends.
+        """
         for name, body in started.items():
             session = _from_ledger(SessionId(name), GrantId(body["grant"]), body["state"])
             if session is None:
@@ -235,6 +240,20 @@ class Sessions:
                 continue
             self._live[session.id] = session
             asyncio.get_running_loop().add_reader(session.pidfd, self._sudo_ended, session)
+
+        for name in scopes.running():
+            if name not in self._live:
+                task = asyncio.get_running_loop().create_task(self._end_unknown(name))
+                self._unknown.add(task)
+                task.add_done_callback(self._unknown.discard)
+
+    async def _end_unknown(self, session: SessionId) -> None:
+        entry = self._state.journal.session_killed(session, UNKNOWN, "the ledger does not know this session")
+        self._state.note(self._state.now(), entry)
+        outcome = await end_everything(self._manager, End(session, pid=0, start_time=0, caller_cgroup=""))
+        if outcome.left:
+            entry = self._state.journal.session_escaped(session, UNKNOWN, outcome.left, "they could not be ended")
+            self._state.note(self._state.now(), entry)
 
     def close(self) -> None:
         """The daemon stops; sessions go on."""

@@ -143,6 +143,7 @@ class Book:
     def _request_created(self, event: Event) -> None:
         envelope = _envelope(event, MAX_REQUEST_BYTES)
         request, rid = parse_request(envelope.payload), request_id(envelope.payload)
+        _require_own(event, "request", rid)
         known = self.requests.get(rid)
         state = _next(known.state if known else None, event, rid)
         self._claim(request.nonce)
@@ -166,6 +167,7 @@ class Book:
     def _grant_issued(self, event: Event) -> None:
         envelope = _envelope(event, MAX_GRANT_BYTES)
         grant, gid = parse_grant(envelope.payload), grant_id(envelope.payload)
+        _require_own(event, "grant", gid)
         if gid in self.grants:
             raise WrongState(f"there is a grant {gid} already")
         request, rid = parse_request(grant.request.payload), request_id(grant.request.payload)
@@ -285,6 +287,12 @@ def _text(event: Event, name: str) -> str:
     if not isinstance(value, str):
         raise InvalidValue(f"event {event.seq}: {event.type}: {name!r} is missing or not text")
     return value
+
+
+def _require_own(event: Event, name: str, document: str) -> None:
+    """Where the event says which document it is about, it is the one that it holds."""
+    if event.body.get(name, document) != document:
+        raise WrongState(f"the document is {document}, not the {name} that the event names")
 
 
 def _flag(event: Event, name: str) -> bool:

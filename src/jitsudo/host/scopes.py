@@ -14,7 +14,7 @@ from typing import Any, Final
 from jeepney import DBusAddress, DBusErrorResponse, MessageType, Properties, new_method_call
 from jeepney.io.asyncio import DBusRouter, open_dbus_connection
 
-from jitsudo.errors import Failed
+from jitsudo.errors import Failed, InvalidValue
 from jitsudo.host.peer import read_cgroup
 from jitsudo.types import SessionId
 
@@ -65,6 +65,18 @@ def members(session: SessionId) -> list[int]:
     for path in (CGROUP_ROOT / scope_cgroup(session).lstrip("/")).rglob("cgroup.procs"):
         with contextlib.suppress(OSError):  # a cgroup may go while we read
             found += [int(pid) for pid in path.read_text("ascii").split()]
+    return found
+
+
+def running() -> list[SessionId]:
+    """Every session that has a scope with something in it, whether anybody knows of it or not."""
+    found = []
+    for path in (CGROUP_ROOT / SLICE).glob("jitsudo-S-*.scope"):
+        name = session_in_cgroup(f"/{SLICE}/{path.name}")
+        with contextlib.suppress(InvalidValue):  # a scope that somebody else named so
+            session = SessionId(name)
+            if is_populated(session):
+                found.append(session)
     return found
 
 
