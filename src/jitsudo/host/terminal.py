@@ -7,6 +7,7 @@ import os
 import select
 import stat
 import termios
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,11 @@ class Terminal:
             termios.tcsetattr(self._fd, termios.TCSANOW, self._saved)
 
     def say(self, text: str) -> None:
-        _write(self._fd, text)
+        """One line, sooner or later or never: a terminal may have room for one byte and then for none, and O_NONBLOCK
+        would change the caller's descriptor too, so the write has a thread of its own. Raises nothing.
+        """
+        with contextlib.suppress(OSError, RuntimeError):
+            threading.Thread(target=_write_and_close, args=(os.dup(self._fd), text), name="terminal", daemon=True).start()
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -35,12 +40,15 @@ class Terminal:
             self._fd = -1
 
 
-def _write(descriptor: int, text: str) -> None:
-    """One line, never blocking: a terminal stopped with ^S must not stop us. Raises nothing.
+def _write_and_close(descriptor: int, text: str) -> None:
+    try:
+        _write(descriptor, text)
+    finally:
+        os.close(descriptor)
 
-    O_NONBLOCK would change the caller's descriptor too, and a descriptor of /dev/tty cannot be opened anew from here; a
-    stopped terminal reports that it has no room.
-    """
+
+def _write(descriptor: int, text: str) -> None:
+    """One line, unless the terminal is stopped (^S) or full already. Raises nothing."""
     shown = "".join(c if is_plain_text(c) else "?" for c in text)
     with contextlib.suppress(OSError):
         poller = select.poll()

@@ -1,0 +1,186 @@
+"""Terminals and accounts: settings put back, notices for their owners, names that fool nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import grp
+import os
+import pty
+import pwd
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jitsudo.errors import NotFound
+from jitsudo.host.accounts import SystemAccounts
+from jitsudo.host.terminal import Terminal, notify
+from jitsudo.types import Uid
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[int, int]]:
+    master, slave = pty.openpty()
+    os.set_blocking(master, False)
+    yield master, slave
+    for descriptor in (master, slave):
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+
+
+def heard(master: int, until: bytes = b"\n") -> bytes:
+    """What was written to the terminal so far, up to what is awaited, or half a second's worth."""
+    data, deadline = b"", time.monotonic() + 0.5
+    while not data.endswith(until) and time.monotonic() < deadline:
+        with contextlib.suppress(BlockingIOError):
+            data += os.read(master, 65_536)
+        time.sleep(0.005)
+    return data
+
+
+def test_settings_are_put_back_as_they_were(pair: tuple[int, int]) -> None:
+    """A command that was killed left the terminal without echo."""
+    _, slave = pair
+    before = termios.tcgetattr(slave)
+    terminal = Terminal(os.dup(slave))
+    raw = termios.tcgetattr(slave)
+    raw[3] &= ~(termios.ECHO | termios.ICANON | termios.ISIG)
+    termios.tcsetattr(slave, termios.TCSANOW, raw)
+    terminal.restore()
+    assert termios.tcgetattr(slave) == before
+    terminal.close()
+    terminal.close()
+
+
+def test_what_is_no_terminal_is_refused() -> None:
+    """A pipe passed off as one."""
+    read, write = os.pipe()
+    with pytest.raises((OSError, termios.error)):
+        Terminal(read)
+    os.close(read)
+    os.close(write)
+
+
+def test_a_notice_cannot_command_the_terminal(pair: tuple[int, int]) -> None:
+    """A reason is a person's, and shown on somebody else's terminal (CVE-2023-28486)."""
+    master, slave = pair
+    terminal = Terminal(os.dup(slave))
+    terminal.say("a\x1b[2Jb\x9b31mc\u202ed\udcff\n")
+    assert heard(master, b"??\r\r\n") == b"\r\r\na?[2Jb?31mc?d??\r\r\n"
+    terminal.close()
+
+
+def test_a_stopped_terminal_stops_nobody(pair: tuple[int, int]) -> None:
+    """^S, and nobody reads: the notice is dropped."""
+    _, slave = pair
+    terminal = Terminal(os.dup(slave))
+    termios.tcflow(slave, termios.TCOOFF)
+    began = time.monotonic()
+    for _ in range(200):
+        terminal.say("x" * 500)
+    assert time.monotonic() - began < 2
+    terminal.close()
+
+
+def test_a_full_terminal_stops_nobody(pair: tuple[int, int]) -> None:
+    """Its window is frozen; the buffer fills, then notices are dropped."""
+    _, slave = pair
+    terminal = Terminal(os.dup(slave))
+    began = time.monotonic()
+    for _ in range(500):
+        terminal.say("x" * 500)
+    assert time.monotonic() - began < 2
+    terminal.close()
+
+
+def test_a_terminal_that_has_gone_is_no_error(pair: tuple[int, int]) -> None:
+    """The window was closed."""
+    master, slave = pair
+    terminal = Terminal(os.dup(slave))
+    os.close(master)
+    terminal.say("x")
+    terminal.restore()
+    terminal.close()
+
+
+def test_a_terminal_with_a_high_descriptor_is_written_to(pair: tuple[int, int]) -> None:
+    """select(2) ends at 1023."""
+    master, slave = pair
+    terminal = Terminal(fcntl.fcntl(slave, fcntl.F_DUPFD_CLOEXEC, 1500))
+    terminal.say("x")
+    assert b"x" in heard(master, b"x\r\r\n")
+    terminal.close()
+
+
+def test_notices_go_to_terminals_of_the_person_that_take_messages(pair: tuple[int, int], tmp_path: Path) -> None:
+    """mesg(1), and nobody else's; a planted file or link is not one."""
+    master, slave = pair
+    folder = Path(os.ttyname(slave)).parent
+    number = Path(os.ttyname(slave)).name
+    (tmp_path / number).write_text("")
+    (tmp_path / "424242").symlink_to(os.ttyname(slave))
+    me = os.fstat(slave).st_uid
+    os.chmod(os.ttyname(slave), 0o620)
+    assert notify(Uid(me), "hello", tmp_path) == 0
+    assert notify(Uid(me + 1), "hello", folder) == 0
+    assert b"hello" not in heard(master)
+    assert notify(Uid(me), "hello", folder) >= 1
+    assert b"hello" in heard(master, b"hello\r\r\n")
+    os.chmod(os.ttyname(slave), 0o600)
+    notify(Uid(me), "again", folder)
+    assert b"again" not in heard(master)
+
+
+ACCOUNTS = SystemAccounts()
+
+
+def test_root_is_found_by_name_and_uid_alike() -> None:
+    """With its groups, its own first."""
+    root = ACCOUNTS.by_name("root")
+    assert root is not None
+    assert root == ACCOUNTS.by_uid(Uid(0))
+    assert (root.uid, root.gid, root.groups[0]) == (0, pwd.getpwuid(0).pw_gid, pwd.getpwuid(0).pw_gid)
+
+
+@pytest.mark.parametrize("name", ["", "no-such-user", "0", "#0", "-1", "root\0", "root\n", " root", "\udcff"])
+def test_a_name_that_is_none_is_nobody_and_no_exception(name: str) -> None:
+    """Never uid 0 (CVE-2021-3560)."""
+    assert ACCOUNTS.by_name(name) is None
+    assert ACCOUNTS.group_by_name(name) is None
+    assert ACCOUNTS.members(name) == ()
+
+
+def test_an_id_without_an_entry_is_nobody() -> None:
+    """And a person cannot be made of it."""
+    unused = Uid(4_000_000_123)
+    assert ACCOUNTS.by_uid(unused) is None
+    with pytest.raises(NotFound):
+        ACCOUNTS.person(unused, None)
+
+
+def test_a_person_has_the_names_of_all_groups_and_the_login_uid_that_was_given() -> None:
+    """None stays None: nobody is taken for having logged in."""
+    root = ACCOUNTS.person(Uid(0), None)
+    assert (root.name, root.login_uid) == ("root", None)
+    assert grp.getgrgid(0).gr_name in root.groups
+
+
+def test_an_entry_that_no_name_of_ours_can_hold_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory may send anything."""
+    entry = pwd.struct_passwd(("bad:name", "x", 5, 5, "", "/", ""))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: entry)
+    monkeypatch.setattr(pwd, "getpwnam", lambda _name: entry)
+    assert ACCOUNTS.by_uid(Uid(5)) is None
+    assert ACCOUNTS.by_name("bad:name") is None
+
+
+def test_an_account_without_a_shell_has_the_default_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """passwd(5)."""
+    entry = pwd.struct_passwd(("svc", "x", 5, 0, "", "/", ""))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: entry)
+    found = ACCOUNTS.by_uid(Uid(5))
+    assert found is not None
+    assert found.shell == "/bin/sh"
