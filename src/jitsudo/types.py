@@ -148,7 +148,10 @@ class Duration(int):
     def parse(cls, text: object) -> Self:
         if not isinstance(text, str) or not _DURATION.fullmatch(text):
             raise InvalidValue(f"not a duration: {text!r}", "write e.g. 30m, 2h or 1h30m")
-        return cls(sum(int(n) * _UNIT_SECONDS[u] for n, u in _DURATION_PART.findall(text)))
+        seconds = sum(int(n) * _UNIT_SECONDS[u] for n, u in _DURATION_PART.findall(text))
+        if not 0 < seconds <= MAX_DURATION_SECONDS:
+            raise InvalidValue(f"not a duration: {text!r}", "more than 0 s and at most 400d")
+        return cls(seconds)
 
     def __str__(self) -> str:
         seconds, parts = int(self), []

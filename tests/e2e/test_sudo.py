@@ -130,7 +130,7 @@ def test_a_guardrail_refuses_with_its_own_message(clean: Lab) -> None:
 
 def test_list_says_what_and_until_when(clean: Lab) -> None:
     """`sudo -l` names role, grant, commands and the end; `sudo -l CMD` answers for one command."""
-    assert "alice holds no grant" in sudo(clean, "-l").stdout
+    assert_refused(sudo(clean, "-l"), "alice holds no grant")
     grant = obtain(clean, duration="10m")
     shown = sudo(clean, "-l").stdout
     assert f"role web-operator, grant {grant}, until 20" in shown

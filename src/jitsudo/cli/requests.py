@@ -49,7 +49,8 @@ def _asked(client: Client, info: Json, options: argparse.Namespace) -> int:
         render.tell("use sudo as always; `sudo -l` shows what you may run, `jitsudo return` gives it back")
     elif render.text(info, "state") in OPEN:
         render.show(render.text(info, "id"))
-        render.tell(f"waiting for approval until {render.clock(render.number(info, 'activate_by'))}; you will be told here")
+        told = "you will be told on this terminal" if sys.stderr.isatty() else "`jitsudo status` tells"
+        render.tell(f"waiting for approval until {render.clock(render.number(info, 'activate_by'))}; {told}")
     if options.wait and render.text(info, "state") != "active":
         return _not_granted(info)
     return ExitStatus.OK

@@ -95,7 +95,8 @@ class Approving:
             raise
         if self._state.book.requests[request.id].state in OPEN_STATES:
             await self._state.record(now, entry)
-            self.tell_requester(self._state.book.requests[request.id])
+            if request.approvals:  # otherwise it was granted in the very call that asked
+                self.tell_requester(self._state.book.requests[request.id])
 
     async def finish_interrupted(self) -> None:
         """After a restart: grants whose approvals were on record when the daemon died, but which were not made yet."""

@@ -117,7 +117,7 @@ class Control:
             raise Denied(f"role {name} is given for at most {terms.max_duration}", f"--for {terms.max_duration}")
         reason = Reason(text if text is not None else "")
         if terms.reason is not None and not terms.reason.matches(reason):
-            raise Denied(f"role {name} wants a reason of the form {terms.reason.text}", "--reason '…'")
+            raise Denied(f"role {name} wants a reason of the form {terms.reason.text}")
         if uses is not None and not 0 < uses <= MAX_USES:
             raise InvalidValue(f"uses must be 1 to {MAX_USES}")
         self._check_rates(asker, now)
@@ -205,6 +205,8 @@ class Control:
             await self._drop(context.connection)
             if isinstance(error, AuthenticationFailed):
                 self._approving.authentication_failed(approval.asker, approval.request, error)
+                again = f"try again: jitsudo approve {approval.request.id}"
+                raise AuthenticationFailed(f"{approval.asker.person.name}: {error.sentence}", again) from None
             raise
         if prompts is not None:
             return {"prompts": [{"style": p.style, "text": p.text} for p in prompts]}
@@ -291,7 +293,9 @@ class Control:
         asker.require_outside("revoke")
         record = self._state.book.find_grant(name)
         if not asker.is_root and not await self._may_revoke(asker, record):
-            raise Denied(f"{record.id} is for root and the role's approvers to revoke", f"jitsudo return {record.id}")
+            if is_mine(asker, record):
+                raise Denied("grants are revoked by root and the role's approvers", f"jitsudo return {record.id}")
+            raise Denied("grants are revoked by root and the role's approvers, and you are neither", "jitsudo status --all")
         now = self._state.now()
         envelope = self._granting.revocation(record, asker.person, now, reason).encode().decode("ascii")
         await self._state.record(now, self._state.journal.grant_revoked(record.id, asker.person, reason, envelope))

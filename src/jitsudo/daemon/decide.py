@@ -44,6 +44,7 @@ from jitsudo.wire.framing import Json, encode_text
 log = logging.getLogger("jitsudod")
 EVALUATION_SECONDS: Final = 10.0  # for paths on file systems that do not answer
 EVALUATION_THREADS: Final = 16
+EVALUATIONS_A_PERSON: Final = 2  # at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class Decide:
         self._sessions = sessions
         self._of_connection: dict[Connection, Session] = {}
         self._refusals = Rate(burst=100, seconds=10.0)
+        self._turns: dict[Uid, asyncio.Semaphore] = {}
         self._threads = ThreadPoolExecutor(EVALUATION_THREADS, thread_name_prefix="evaluate")
         self.handlers: Mapping[str, Handler] = {
             "Check": self._check,
@@ -139,16 +141,24 @@ class Decide:
     async def _evaluate(
         self, asked: Asked, held: Sequence[HeldGrant], now: Moment, descriptors: Descriptors
     ) -> Allow | Deny | Challenge:
-        """In a thread of its own: a path on a file system that hangs must not stop other people's decisions."""
+        """In a thread of its own: a path on a file system that hangs must not stop other people's decisions.
+
+        Nor may one person have all the threads; those that hang count until they are back.
+        """
         policy, host, action = self._state.require_policy().policy, self._state.host, _action(asked)
 
         def run() -> Allow | Deny | Challenge:
             with HostWorld(SystemAccounts().by_name, descriptors.get("root"), descriptors.get("cwd")) as world:
                 return evaluate(action, policy, held, host, now, world)
 
-        work = asyncio.get_running_loop().run_in_executor(self._threads, run)
+        turn = self._turns.setdefault(asked.behind.account.uid, asyncio.Semaphore(EVALUATIONS_A_PERSON))
+        loop = asyncio.get_running_loop()
         try:
-            verdict = await asyncio.wait_for(work, EVALUATION_SECONDS)
+            async with asyncio.timeout(EVALUATION_SECONDS):
+                await turn.acquire()
+                work = self._threads.submit(run)
+                work.add_done_callback(lambda _: loop.call_soon_threadsafe(turn.release))
+                verdict = await asyncio.wrap_future(work)
         except TimeoutError:
             raise TimedOut("a path on this command line could not be looked up in time", "is a file system hanging?") from None
         for fault in verdict.faults:
@@ -292,8 +302,10 @@ class Decide:
             return {"verdict": "allow", "text": "Root outside a session may run anything; every use is on record.\n"}
         await self._granting.issue_standing(person, now)
         held, _ = await self._granting.held_by(person, now)
-        if not call.argv:
+        if not call.argv and held:
             return {"verdict": "allow", "text": list_text(person, held, self._state, now)}
+        if not held:
+            return _denied("no-grant", f"{person.name} holds no grant on {self._state.host.name}", ["jitsudo roles"])
         target = await self._state.people.ask(lambda accounts: resolve_target(options, behind.caller, accounts))
         check = Check(call.invocation, call.argv, (), call.command, (), False)
         asked = Asked(check, Behind(person, behind.account, behind.caller, behind.session), options, target, AbsPath("/"))

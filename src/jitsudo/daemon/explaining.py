@@ -6,13 +6,16 @@ import asyncio
 import os
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 
 from jitsudo.daemon.state import DaemonState
 from jitsudo.elevation.environment import SECURE_PATH
 from jitsudo.errors import DocumentRefused, InvalidValue
 from jitsudo.host.accounts import SystemAccounts
 from jitsudo.host.world import HostWorld
+from jitsudo.policy.access import role_admits
 from jitsudo.policy.explain import Explanation, explain
+from jitsudo.policy.model import Policy
 from jitsudo.policy.verdict import Action, Allow, Challenge, Deny, HeldGrant
 from jitsudo.types import AbsPath, Moment, Person, UserName
 from jitsudo.wire.framing import Json, encode_text
@@ -31,7 +34,7 @@ async def explain_to(
     """The verdict and every rule considered; nothing is recorded, since nothing happens."""
     if not argv or not argv[0]:
         raise InvalidValue("no command was given", "jitsudo explain -- systemctl restart nginx.service")
-    policy = state.require_policy().policy
+    policy = _seen_by(person, held, state, now)
     action = Action(
         person=person,
         run_as=UserName(run_as or "root"),
@@ -56,6 +59,18 @@ async def explain_to(
         case Challenge():
             verdict = "challenge"
     return {"verdict": verdict, "text": encode_text("\n".join([*explanation.lines, *notes]))}
+
+
+def _seen_by(person: Person, held: Sequence[HeldGrant], state: DaemonState, now: Moment) -> Policy:
+    """The policy without the roles that are neither open to the person nor held: how those are made is not theirs to see."""
+    policy = state.require_policy().policy
+    mine = {grant.role for grant in held}
+    shown = {
+        name: role
+        for name, role in policy.roles.items()
+        if name in mine or role_admits(person, role, policy, state.host, now) is None
+    }
+    return replace(policy, roles=shown)
 
 
 def _look_up(name: str) -> AbsPath | None:

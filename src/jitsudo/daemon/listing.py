@@ -14,8 +14,6 @@ from jitsudo.types import Duration, Moment, Person
 def list_text(person: Person, held: Sequence[HeldGrant], state: DaemonState, now: Moment) -> str:
     """Text for standard output, newline at its end."""
     roles = state.require_policy().policy.roles
-    if not held:
-        return f"{person.name} holds no grant on {state.host.name}. `jitsudo roles` shows what can be asked for.\n"
     lines = [f"{person.name} may run on {state.host.name}:"]
     for grant in sorted(held, key=lambda g: g.not_after):
         role = roles[grant.role]

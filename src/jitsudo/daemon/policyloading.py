@@ -88,5 +88,5 @@ class PolicyLoading:
 
 
 def _summary(error: PolicyInvalid) -> str:
-    shown = error.issues[:MAX_SHOWN_ISSUES]
-    return f"{error.sentence}: {'; '.join(shown)}" if shown else error.sentence
+    """The reasons alone: every sentence that this stands in says that the policy was refused."""
+    return "; ".join(error.issues[:MAX_SHOWN_ISSUES]) or error.sentence

@@ -169,7 +169,7 @@ def _unsupported(options: Options, listing: bool) -> tuple[tuple[bool, str, str 
         (
             bool(options.env_add),
             "sudo VAR=value and --preserve-env=LIST are not supported yet",
-            "a role's `environment` says what is kept and set",
+            "leave them out: the command gets a clean environment",
         ),
         (options.selinux_role is not None, "sudo -r (--role) is not supported", "leave -r out"),
         (options.selinux_type is not None, "sudo -t (--type) is not supported", "leave -t out"),

@@ -7,6 +7,7 @@ Values from people and command lines are redacted here, before anything is store
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -40,11 +41,11 @@ KINDS: Final[Mapping[str, Kind]] = {
     "grant.returned": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70302", NOTICE, "{by} gave back grant {grant}"),
     "grant.revoked": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70303", WARNING, "{by} revoked grant {grant}: {reason}"),
     "grant.expired": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70304", INFO, "grant {grant} expired"),
-    "grant.used": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70305", INFO, "grant {grant} was used once more"),
+    "grant.used": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70305", INFO, "grant {grant} was used"),
     "grant.used_up": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70306", INFO, "grant {grant} has no uses left"),
-    "command.allowed": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70401", NOTICE, "{user} runs {command} as {runas_user}"),
-    "command.denied": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70402", WARNING, "{user} may not run {command}: {reason}"),
-    "guardrail.fired": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70403", WARNING, "guardrail {guardrail} refused {user} {command}"),
+    "command.allowed": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70401", NOTICE, "{user} runs {line} as {runas_user}"),
+    "command.denied": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70402", WARNING, "{user} may not run {line}: {reason}"),
+    "guardrail.fired": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70403", WARNING, "guardrail {guardrail} refused {user}: {line}"),
     "session.started": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70501", INFO, "session {session} of {user} started"),
     "session.ended": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70502", INFO, "session {session} ended: {outcome}"),
     "session.killed": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70503", WARNING, "session {session} was ended: {reason}"),
@@ -108,7 +109,7 @@ def fields(row: Row) -> list[tuple[str, str]]:
     """The journal fields of an event on record."""
     kind, body = KINDS.get(row.type, FOREIGN), row.content()
     shown = {name: _show(value) for name, value in body.items() if name in FIELDS and value is not None}
-    message = kind.sentence.format_map(_Lenient(shown))[:MAX_MESSAGE_CHARS]
+    message = kind.sentence.format_map(_Lenient({**shown, "line": _line(body)}))[:MAX_MESSAGE_CHARS]
     return [
         ("MESSAGE", message),
         ("PRIORITY", str(kind.priority)),
@@ -123,6 +124,13 @@ def fields(row: Row) -> list[tuple[str, str]]:
         ("JITSUDO_BOOT_ID", row.boot),
         *((f"JITSUDO_{FIELDS[name]}", value) for name, value in shown.items()),
     ]
+
+
+def _line(body: Mapping[str, object]) -> str:
+    """A command for the sentence: the program's path and its arguments, quoted as a shell would need them."""
+    argv = body.get("argv")
+    arguments = [str(argument) for argument in argv[1:]] if isinstance(argv, list) else []
+    return escape(shlex.join([str(body.get("command", "?")), *arguments]))
 
 
 class _Lenient(dict[str, str]):

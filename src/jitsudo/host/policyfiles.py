@@ -81,7 +81,7 @@ def _load(files: dict[str, bytes], issues: list[Issue]) -> LoadedPolicy:
     issues = sorted({*issues, *result.issues})
     if result.policy is None or any(issue.severity == "error" for issue in issues):
         errors = tuple(str(issue) for issue in issues)
-        raise PolicyInvalid(f"the policy was refused: {errors[0]}", _HINT, issues=errors)
+        raise PolicyInvalid("the policy was refused", _HINT, issues=errors)
     return LoadedPolicy(result.policy, _digest(files), files, tuple(issues))
 
 

@@ -27,7 +27,7 @@ from jitsudo.policy.model import Never, Policy, Role
 from jitsudo.policy.paths import Place
 from jitsudo.policy.rules import CommandRule, where
 from jitsudo.policy.verdict import Action, Allow, Challenge, Deny, DenyCode, ExpiryTerms, HeldGrant, Host, Verdict
-from jitsudo.policy.world import World
+from jitsudo.policy.world import Bounded, World
 from jitsudo.types import Moment, RoleName
 
 __all__ = [
@@ -77,7 +77,7 @@ def consider(
 ) -> Consideration:
     """Decide, and keep all that was considered. Never raises."""
     try:
-        return _consider(action, policy, grants, host, now, Place(world, action.cwd))
+        return _consider(action, policy, grants, host, now, Place(Bounded(world), action.cwd))
     except Exception as error:  # noqa: BLE001  whatever goes wrong in here, the answer is no
         return Consideration(Deny("error", "the policy could not be evaluated", faults=(repr(error),)))
 
@@ -153,12 +153,21 @@ def _not_covered(
     names = tuple(sorted({grant.role for grant, _ in held}))
     hints = _request_hints(action, policy, names, host, now, place)
     if best.code == "not-covered":
-        subject = shown(action.path) if action.path is not None else f"a {action.mode}"
-        message = f"no grant of {action.person.name} ({', '.join(names)}) covers {subject} with these arguments"
+        message = f"no grant of {action.person.name} ({', '.join(names)}) covers {_subject(action, held)}"
         return Deny("not-covered", message, hints, role=best.role)
     if best.code == "run-as" and best.role is not None:
         hints = (*_run_as_hints(action, policy.roles[best.role]), *hints)
     return replace(best, hints=hints)
+
+
+def _subject(action: Action, held: tuple[tuple[HeldGrant, RoleFinding], ...]) -> str:
+    """What is not covered: the program, its arguments, or the user it is to run as."""
+    as_user = "" if action.run_as == "root" else f" as {action.run_as}"
+    if action.path is None:
+        return f"a {action.mode}{as_user}"
+    rules = [finding.rule for _, role in held for finding in role.rules]
+    known = any(isinstance(rule, CommandRule) and rule.command == action.path for rule in rules)
+    return shown(action.path) + (" with these arguments" if known and not as_user else "") + as_user
 
 
 def _with_faults(
@@ -196,7 +205,7 @@ def suggest(action: Action, policy: Policy, host: Host, now: Moment, world: Worl
     Never raises.
     """
     try:
-        return _suggest(action, policy, host, now, Place(world, action.cwd))
+        return _suggest(action, policy, host, now, Place(Bounded(world), action.cwd))
     except Exception:  # noqa: BLE001  a suggestion is a courtesy; the verdict does not depend on it
         return ()
 

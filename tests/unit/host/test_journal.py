@@ -85,7 +85,7 @@ def test_a_method_makes_its_own_kind_and_its_sentence_is_complete(kind: str) -> 
     assert "?" not in found["MESSAGE"]
     assert found["MESSAGE_ID"] == KINDS[kind].message_id
     assert found["JITSUDO_EVENT"] == kind
-    assert set(re.findall(r"{(\w+)}", KINDS[kind].sentence)) <= set(FIELDS)
+    assert set(re.findall(r"{(\w+)}", KINDS[kind].sentence)) <= {*FIELDS, "line"}
 
 
 def test_message_ids_are_unique_and_of_the_form_that_journald_takes() -> None:
@@ -132,7 +132,7 @@ def test_every_event_has_the_fields_that_queries_filter_on() -> None:
         "JITSUDO_TTY": "/dev/pts/1",
     }
     assert expected.items() <= found.items()
-    assert found["MESSAGE"] == "alice runs /usr/bin/systemctl as root"
+    assert found["MESSAGE"] == "alice runs /usr/bin/systemctl restart nginx.service as root"
 
 
 def test_documents_and_session_state_stay_in_the_ledger() -> None:

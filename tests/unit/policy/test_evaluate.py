@@ -152,7 +152,7 @@ def test_not_covered_names_roles_that_would_cover() -> None:
     verdict = decide(act("id"), policy)
     assert isinstance(verdict, Deny)
     assert verdict.hints == ("jitsudo request other --for 30m --reason '…'",)
-    assert verdict.message == "no grant of alice (r) covers /usr/bin/id with these arguments"
+    assert verdict.message == "no grant of alice (r) covers /usr/bin/id"
 
 
 def test_run_as_must_be_the_roles_and_the_grants() -> None:
@@ -260,7 +260,7 @@ def test_editing_and_shells_are_not_there_yet() -> None:
     assert code(decide(act("bash", mode="shell"), shell)) == "unsupported"
     verdict = decide(replace(act("true", mode="shell"), path=None), rule("/usr/bin/true"))
     assert isinstance(verdict, Deny)
-    assert verdict.message == "no grant of alice (r) covers a shell with these arguments"
+    assert verdict.message == "no grant of alice (r) covers a shell"
 
 
 def test_of_several_grants_the_one_that_asks_least_allows() -> None:

@@ -128,8 +128,9 @@ def test_sizes_are_limited(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     (tmp_path / "big.yaml").unlink()
     monkeypatch.setattr(policyfiles, "MAX_FILES", 2)
     assert load_policy(folder(tmp_path, a=GOOD, b=GOOD), check_owner=False).files
-    with pytest.raises(PolicyInvalid, match="more than 2 files"):
+    with pytest.raises(PolicyInvalid) as too_many:
         load_policy(folder(tmp_path, c=GOOD, d=GOOD), check_owner=False)
+    assert "more than 2 files" in too_many.value.issues[0]
 
 
 DEEP = "version: 1\nroles: " + "[" * 40 + "]" * 40
