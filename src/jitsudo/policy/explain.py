@@ -11,7 +11,7 @@ from jitsudo.policy.model import Policy
 from jitsudo.policy.paths import Place
 from jitsudo.policy.rules import where
 from jitsudo.policy.verdict import Action, Allow, Challenge, HeldGrant, Host, Verdict
-from jitsudo.policy.world import World
+from jitsudo.policy.world import Bounded, World
 from jitsudo.types import Moment
 
 
@@ -32,7 +32,7 @@ def explain(
     for grant, finding in considered.held:
         lines += _role_lines(finding, f"held by grant {grant.id}")
     held = {grant.role for grant, _ in considered.held}
-    place = Place(world, action.cwd)
+    place = Place(Bounded(world), action.cwd)
     for name in sorted(set(policy.roles) - held):
         role = policy.roles[name]
         lines += _role_lines(analyse(action, role, role.run_as.users, policy, host, now, place), "not held")
