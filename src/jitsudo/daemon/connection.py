@@ -114,8 +114,12 @@ class Connection:
 
     async def send(self, message: Json) -> None:
         """Raises ConnectionError, TimeoutError."""
+        await self.send_frame(encode_frame(message))
+
+    async def send_frame(self, frame: bytes) -> None:
+        """As `send`, for a message that was encoded already."""
         async with asyncio.timeout(SEND_SECONDS):
-            await asyncio.get_running_loop().sock_sendall(self._socket, encode_frame(message))
+            await asyncio.get_running_loop().sock_sendall(self._socket, frame)
 
     def close(self) -> asyncio.Future[None]:
         """Done when everything is closed, which is up to the peer if it sent descriptors."""

@@ -166,7 +166,7 @@ class Server:
             while True:
                 done, _ = await asyncio.wait({work, gone}, timeout=PENDING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if work in done:
-                    return await context.connection.send(work.result())
+                    return await context.connection.send_frame(work.result())
                 if gone in done:
                     return None  # nobody is left to hear the answer
                 if context.call.more:
@@ -176,18 +176,19 @@ class Server:
                 task.cancel()
             await asyncio.gather(work, gone, return_exceptions=True)
 
-    async def _outcome(self, context: Context) -> Json:
+    async def _outcome(self, context: Context) -> bytes:
+        """The frame to answer with, whatever happens: what cannot be encoded is an error as well."""
         try:
             if not self.interface.done():
                 context.waiting_for = "the daemon is starting"
             handler = self._handler(context.call.method, await asyncio.shield(self.interface))
             if handler is None:
-                return {"error": f"{SERVICE}.MethodNotFound", "parameters": {"method": context.call.method}}
-            return reply(await handler(context))
+                return encode_frame({"error": f"{SERVICE}.MethodNotFound", "parameters": {"method": context.call.method}})
+            return encode_frame(reply(await handler(context)))
         except JitsudoError as error:
-            return error_reply(self.name, error)
+            return encode_frame(error_reply(self.name, error))
         except Exception:  # noqa: BLE001  whatever it is: the caller gets no allow, operators get the details
-            return error_reply(self.name, self._internal(context.call.method))
+            return encode_frame(error_reply(self.name, self._internal(context.call.method)))
 
     @staticmethod
     def _internal(what: str) -> Internal:

@@ -53,11 +53,17 @@ def pending(text: str) -> Json:
 
 
 def error_reply(interface: str, error: JitsudoError) -> Json:
-    parameters: Json = {"code": error.code, "message": error.sentence, "hint": error.hint}
+    hint = None if error.hint is None else _writable(error.hint)
+    parameters: Json = {"code": error.code, "message": _writable(error.sentence), "hint": hint}
     issues = getattr(error, "issues", ())
     if issues:
-        parameters["issues"] = list(issues)
+        parameters["issues"] = [_writable(issue) for issue in issues]
     return {"error": f"{interface}.Refused", "parameters": parameters}
+
+
+def _writable(text: str) -> str:
+    """A sentence that names what was sent may hold bytes that are not UTF-8 (PEP 383); it is for reading only."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from jitsudo.errors import InvalidValue, LedgerDamaged, PolicyInvalid, ProtocolV
 from jitsudo.wire import calls
 from jitsudo.wire.calls import CONTROL, DECIDE, Call, Check, Invocation, ListCommands, SessionCall
 from jitsudo.wire.fields import MAX_ITEMS, Fields
+from jitsudo.wire.framing import decode_frame, encode_frame
 
 INVOCATION = {"front_end": "sudo-python", "user_info": ["user=a"], "settings": [], "user_env": ["A=b"]}
 CHECK: dict[str, Any] = {
@@ -166,6 +167,14 @@ def test_an_error_reply_has_its_code_sentence_hint_and_issues() -> None:
     expected = {"code": "policy-invalid", "message": "refused", "hint": "repair it", "issues": ["a.yaml:1:1: x"]}
     assert calls.error_reply(CONTROL, error) == {"error": "io.jitsudo.Control.Refused", "parameters": expected}
     assert "issues" not in str(calls.error_reply(DECIDE, LedgerDamaged(3, "row 3")))
+
+
+def test_an_error_that_names_bytes_can_be_written() -> None:
+    """A sentence holds what somebody sent; the refusal of it must not fail in turn."""
+    error = PolicyInvalid("there is no \udcff", "\ud800", ("\udc80: x",))
+    parameters = decode_frame(encode_frame(calls.error_reply(CONTROL, error))[:-1])["parameters"]
+    expected = {"code": "policy-invalid", "message": "there is no \\udcff", "hint": "\\ud800", "issues": ["\\udc80: x"]}
+    assert parameters == expected
 
 
 def test_pending_says_that_more_is_to_come() -> None:
