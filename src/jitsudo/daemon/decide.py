@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import termios
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from jitsudo.daemon.caller import Behind, identify_caller
 from jitsudo.daemon.connection import Connection, Descriptors
 from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.hints import with_state
 from jitsudo.daemon.listing import list_text
+from jitsudo.daemon.passed import caller_cwd, caller_terminal, check_same_file
 from jitsudo.daemon.rates import Rate, shortened
 from jitsudo.daemon.server import Context, Handler
 from jitsudo.daemon.sessions import Session, Sessions, new_session
@@ -32,7 +31,6 @@ from jitsudo.host.accounts import SystemAccounts
 from jitsudo.host.journal import CommandFacts
 from jitsudo.host.ledger import Entry
 from jitsudo.host.peer import Peer
-from jitsudo.host.terminal import Terminal
 from jitsudo.host.world import HostWorld
 from jitsudo.policy.evaluate import evaluate
 from jitsudo.policy.verdict import Action, Allow, Challenge, Deny, HeldGrant
@@ -42,6 +40,7 @@ from jitsudo.wire.fields import Fields
 from jitsudo.wire.framing import Json, encode_text
 
 log = logging.getLogger("jitsudod")
+T = TypeVar("T")
 EVALUATION_SECONDS: Final = 10.0  # for paths on file systems that do not answer
 EVALUATION_THREADS: Final = 16
 EVALUATIONS_A_PERSON: Final = 2  # at once
@@ -106,13 +105,21 @@ class Decide:
         except JitsudoError as error:
             await self._record_misunderstood(context.peer, check, error)
             raise
-        now = self._state.trusted_now()
-        if asked.behind.is_root_outside:
-            return await self._allow_root(asked, now)
+        try:
+            if asked.behind.is_root_outside:
+                return await self._allow_root(asked, self._state.now())  # whatever the clock: it is root who sets it right
+            return await self._judge(context, asked, self._state.trusted_now())
+        except JitsudoError as error:
+            self._note_denial(asked.facts, error.code, Deny("error", error.sentence), self._state.now())
+            raise
+
+    async def _judge(self, context: Context, asked: Asked, now: Moment) -> Json:
         held = await self._grants(asked.behind, now)
         context.waiting_for = "the command's paths are being looked up"
         verdict = await self._evaluate(asked, held, now, context.descriptors)
         if isinstance(verdict, Allow):
+            path, descriptors = verdict.path, context.descriptors
+            await self._in_thread(asked.behind.person, lambda: check_same_file(path, asked.check.command, descriptors))
             grant = next(g for g in held if g.id == verdict.grant)
             return await self._allow(context, asked, verdict, grant, now)
         return self._deny(asked, verdict, now)
@@ -126,7 +133,13 @@ class Decide:
         if not check.argv:
             raise Denied("no command was given", "give the command itself: sudo COMMAND")
         target = await self._state.people.ask(lambda accounts: resolve_target(options, behind.caller, accounts))
-        return Asked(check, behind, options, target, _cwd(descriptors, needed=not behind.is_root_outside))
+        try:
+            cwd = await self._in_thread(behind.person, lambda: caller_cwd(descriptors))
+        except JitsudoError:
+            if not behind.is_root_outside:
+                raise
+            cwd = AbsPath("/")  # nothing is matched against it, and root goes on whatever hangs
+        return Asked(check, behind, options, target, cwd)
 
     async def _grants(self, behind: Behind, now: Moment) -> list[HeldGrant]:
         await self._granting.issue_standing(behind.person, now)
@@ -141,29 +154,32 @@ class Decide:
     async def _evaluate(
         self, asked: Asked, held: Sequence[HeldGrant], now: Moment, descriptors: Descriptors
     ) -> Allow | Deny | Challenge:
-        """In a thread of its own: a path on a file system that hangs must not stop other people's decisions.
-
-        Nor may one person have all the threads; those that hang count until they are back.
-        """
         policy, host, action = self._state.require_policy().policy, self._state.host, _action(asked)
 
         def run() -> Allow | Deny | Challenge:
             with HostWorld(SystemAccounts().by_name, descriptors.get("root"), descriptors.get("cwd")) as world:
                 return evaluate(action, policy, held, host, now, world)
 
-        turn = self._turns.setdefault(asked.behind.account.uid, asyncio.Semaphore(EVALUATIONS_A_PERSON))
+        verdict = await self._in_thread(asked.behind.person, run)
+        for fault in verdict.faults:
+            log.error("evaluation: %s", fault)
+        return with_state(verdict, asked.behind.person, self._state) if isinstance(verdict, Deny) else verdict
+
+    async def _in_thread(self, person: Person, work: Callable[[], T]) -> T:
+        """What asks the file system: a path on one that hangs must not stop other people's decisions.
+
+        Nor may one person have all the threads; those that hang count until they are back. Raises TimedOut.
+        """
+        turn = self._turns.setdefault(person.uid, asyncio.Semaphore(EVALUATIONS_A_PERSON))
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(EVALUATION_SECONDS):
                 await turn.acquire()
-                work = self._threads.submit(run)
-                work.add_done_callback(lambda _: loop.call_soon_threadsafe(turn.release))
-                verdict = await asyncio.wrap_future(work)
+                running = self._threads.submit(work)
+                running.add_done_callback(lambda _: loop.call_soon_threadsafe(turn.release))
+                return await asyncio.wrap_future(running)
         except TimeoutError:
             raise TimedOut("a path on this command line could not be looked up in time", "is a file system hanging?") from None
-        for fault in verdict.faults:
-            log.error("evaluation: %s", fault)
-        return with_state(verdict, asked.behind.person, self._state) if isinstance(verdict, Deny) else verdict
 
     async def _allow_root(self, asked: Asked, now: Moment) -> Json:
         if asked.check.command is None:
@@ -177,7 +193,6 @@ class Decide:
         return self._allowed(asked, asked.check.command, asked.check.argv, None, None)
 
     async def _allow(self, context: Context, asked: Asked, verdict: Allow, grant: HeldGrant, now: Moment) -> Json:
-        _same_file(verdict.path, asked.check.command, context.descriptors)
         session, token = new_session(
             person=asked.behind.person,
             grant=grant.id,
@@ -190,7 +205,7 @@ class Decide:
             on_expiry=verdict.on_expiry,
             parent=asked.behind.session.id if asked.behind.session is not None else None,
         )
-        session.terminal = _terminal(context.descriptors)
+        session.terminal = caller_terminal(context.descriptors)
         journal, entries = self._state.journal, []
         if verdict.uses_limited or grant.uses_left is not None:
             entries.append(journal.grant_used(grant.id, session.id))
@@ -353,43 +368,6 @@ def _action(asked: Asked) -> Action:
         argv=asked.check.argv,
         cwd=asked.cwd,
     )
-
-
-def _cwd(descriptors: Descriptors, *, needed: bool) -> AbsPath:
-    """The caller's current directory, by the descriptor: a name in a message could be another folder's.
-
-    Where it is not needed (nothing is matched against it), one that cannot be established is recorded as `/`.
-    """
-    descriptor = descriptors.get("cwd")
-    if descriptor is not None and os.fstat(descriptor).st_nlink > 0:
-        path = os.readlink(f"/proc/self/fd/{descriptor}")
-        if path.startswith("/"):
-            return AbsPath(path)
-    if needed:
-        raise Denied("the current directory was deleted or cannot be seen", "change to one that exists: cd /")
-    return AbsPath("/")
-
-
-def _same_file(path: str, looked_up: str | None, descriptors: Descriptors) -> None:
-    """The file that sudo found is the rule's: /bin/x and /usr/bin/x may be one, a file swapped meanwhile is another."""
-    descriptor, root = descriptors.get("command"), descriptors.get("root")
-    if descriptor is None or looked_up is None:
-        raise Denied("sudo did not pass on the command that it found")
-    there = os.stat(path.lstrip("/"), dir_fd=root, follow_symlinks=True) if root is not None else os.stat(path)
-    found = os.fstat(descriptor)
-    if (there.st_dev, there.st_ino) != (found.st_dev, found.st_ino):
-        raise Denied(f"{looked_up} changed while it was looked at", "try again")
-
-
-def _terminal(descriptors: Descriptors) -> Terminal | None:
-    descriptor = descriptors.take("terminal")
-    if descriptor is None:
-        return None
-    try:
-        return Terminal(descriptor)
-    except (OSError, termios.error):
-        os.close(descriptor)
-        return None
 
 
 def _no_such_command(asked: Asked) -> Deny:

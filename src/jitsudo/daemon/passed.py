@@ -1,0 +1,45 @@
+"""What a front end passed on by descriptor, since a name could be another thing's by now."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import termios
+
+from jitsudo.daemon.connection import Descriptors
+from jitsudo.errors import Denied
+from jitsudo.host.terminal import Terminal
+from jitsudo.types import AbsPath
+
+
+def caller_cwd(descriptors: Descriptors) -> AbsPath:
+    """The caller's current directory, by the descriptor: a name in a message could be another folder's. Raises Denied."""
+    descriptor = descriptors.get("cwd")
+    with contextlib.suppress(OSError):  # a file system that is gone, or that shows itself to nobody but its owner
+        if descriptor is not None and os.fstat(descriptor).st_nlink > 0:
+            path = os.readlink(f"/proc/self/fd/{descriptor}")
+            if path.startswith("/"):
+                return AbsPath(path)
+    raise Denied("the current directory was deleted or cannot be seen", "change to one that exists: cd /")
+
+
+def check_same_file(path: str, looked_up: str | None, descriptors: Descriptors) -> None:
+    """The file that sudo found is the rule's: /bin/x and /usr/bin/x may be one, a file swapped meanwhile is another."""
+    descriptor, root = descriptors.get("command"), descriptors.get("root")
+    if descriptor is None or looked_up is None:
+        raise Denied("sudo did not pass on the command that it found")
+    there = os.stat(path.lstrip("/"), dir_fd=root, follow_symlinks=True) if root is not None else os.stat(path)
+    found = os.fstat(descriptor)
+    if (there.st_dev, there.st_ino) != (found.st_dev, found.st_ino):
+        raise Denied(f"{looked_up} changed while it was looked at", "try again")
+
+
+def caller_terminal(descriptors: Descriptors) -> Terminal | None:
+    descriptor = descriptors.take("terminal")
+    if descriptor is None:
+        return None
+    try:
+        return Terminal(descriptor)
+    except (OSError, termios.error):
+        os.close(descriptor)
+        return None
