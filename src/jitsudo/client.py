@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Final, Self
 
-from jitsudo.errors import JitsudoError, ProtocolViolation, Unreachable, from_code
+from jitsudo.errors import InvalidValue, JitsudoError, ProtocolViolation, Unreachable, from_code
 from jitsudo.wire.calls import CONTROL, Call
 from jitsudo.wire.fields import Fields
 from jitsudo.wire.framing import SILENCE_SECONDS, FrameReader, Json, decode_frame, encode_frame, encode_text
@@ -51,7 +51,7 @@ class Client:
             for reply in self._replies():
                 if reply.get("continues") is True:
                     if waiting is not None:
-                        waiting(Fields(reply.get("parameters"), "reply").text("pending"))
+                        waiting(_pending(reply))
                     continue
                 return self._result(reply)
         except TimeoutError:
@@ -83,8 +83,17 @@ class Client:
         return parameters
 
 
+def _pending(reply: Json) -> str:
+    try:
+        return Fields(reply.get("parameters"), "reply").text("pending")
+    except InvalidValue as error:  # of the daemon's, not of the caller's
+        raise ProtocolViolation(error.sentence) from None
+
+
 def _wire(value: object) -> object:
     """A command line may hold bytes that are not UTF-8; whether they are welcome is the daemon's to say."""
+    if isinstance(value, list):
+        return [_wire(item) for item in value]
     return encode_text(value) if isinstance(value, str) else value
 
 
