@@ -61,7 +61,7 @@ def give_back(options: argparse.Namespace) -> int:
 def revoke(options: argparse.Namespace) -> int:
     with Client() as client:
         reply = client.call("Revoke", grant=options.grant, reason=options.reason)
-    grant = render.objects({"g": [reply.get("grant")]}, "g")[0]
+    grant = render.entry(reply, "grant")
     if options.json:
         render.show_json(reply)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import signal
@@ -113,20 +114,30 @@ def _fail(error: JitsudoError, as_json: bool) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command. Never a traceback: what is not ours is an internal error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that has no arrows must not turn an answer into an error
+            stream.reconfigure(errors="backslashreplace")
     options = build_parser().parse_args(argv)
     try:
-        status = int(options.run(options))
+        status = _run(options)
         sys.stdout.flush()
-    except JitsudoError as error:
-        return _fail(error, options.json)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:  # the reader has gone, e.g. `| head`: nothing is left to say, not even at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    return status
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        return int(options.run(options))
+    except JitsudoError as error:
+        return _fail(error, options.json)
+    except BrokenPipeError:
+        raise
     except Exception as error:  # noqa: BLE001  whatever it is: a person gets a sentence, not a traceback
         return _fail(Failed(f"internal error ({type(error).__name__}: {error})"), options.json)
-    return status
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from jitsudo.errors import ProtocolViolation
+from jitsudo.errors import InvalidValue, ProtocolViolation
 from jitsudo.types import Duration, is_plain_text
 from jitsudo.wire.framing import Json, decode_text
 
@@ -34,7 +34,14 @@ def tell(line: str) -> None:
 
 def text(value: Json, name: str) -> str:
     found = value.get(name)
-    return "" if found is None else decode_text(found, name)
+    return "" if found is None else _decoded(found, name)
+
+
+def _decoded(value: object, name: str) -> str:
+    try:
+        return decode_text(value, name)
+    except InvalidValue as error:  # the daemon's mistake, not that of whoever called
+        raise ProtocolViolation(error.sentence) from None
 
 
 def number(value: Json, name: str) -> int:
@@ -51,11 +58,18 @@ def objects(value: Json, name: str) -> list[Json]:
     return found
 
 
+def entry(value: Json, name: str) -> Json:
+    found = value.get(name)
+    if not isinstance(found, dict):
+        raise ProtocolViolation(f"{name} is not an object")
+    return found
+
+
 def texts(value: Json, name: str) -> list[str]:
     found = value.get(name)
     if not isinstance(found, list):
         raise ProtocolViolation(f"{name} is not a list")
-    return [decode_text(item, name) for item in found]
+    return [_decoded(item, name) for item in found]
 
 
 def duration(seconds: int) -> str:

@@ -20,7 +20,7 @@ def request(options: argparse.Namespace) -> int:
     with Client() as client:
         duration = None if options.duration is None else int(options.duration)
         reply = client.call("Request", role=options.role, duration=duration, reason=options.reason, uses=options.uses)
-        return _asked(client, render.objects({"r": [reply["request"]]}, "r")[0], options)
+        return _asked(client, render.entry(reply, "request"), options)
 
 
 def again(options: argparse.Namespace) -> int:
@@ -34,7 +34,7 @@ def again(options: argparse.Namespace) -> int:
         reply = client.call(
             "Request", role=render.text(last, "role"), duration=render.number(last, "duration"), reason=reason
         )
-        return _asked(client, render.objects({"r": [reply["request"]]}, "r")[0], options)
+        return _asked(client, render.entry(reply, "request"), options)
 
 
 def _asked(client: Client, info: Json, options: argparse.Namespace) -> int:
@@ -79,7 +79,7 @@ def _wait(client: Client, info: Json, options: argparse.Namespace) -> Json:
     finally:
         if live:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-    return render.objects({"r": [reply["request"]]}, "r")[0]
+    return render.entry(reply, "request")
 
 
 def requests(options: argparse.Namespace) -> int:
@@ -114,7 +114,7 @@ def approve(options: argparse.Namespace) -> int:
         reply = client.call("Approve", request=options.request, max_duration=duration, note=options.note)
         while "prompts" in reply:
             reply = client.call("Answer", answers=_answers(render.objects(reply, "prompts"), from_stdin=options.stdin))
-    info = render.objects({"r": [reply.get("request")]}, "r")[0]
+    info = render.entry(reply, "request")
     if options.json:
         render.show_json({"request": info})
     elif render.text(info, "state") == "active":
@@ -171,7 +171,7 @@ def cancel(options: argparse.Namespace) -> int:
 def _decided(method: str, options: argparse.Namespace, reason: str | None) -> int:
     with Client() as client:
         reply = client.call(method, request=options.request, reason=reason)
-    info = render.objects({"r": [reply.get("request")]}, "r")[0]
+    info = render.entry(reply, "request")
     if options.json:
         render.show_json({"request": info})
     else:
