@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import logging
@@ -98,6 +99,7 @@ class Sessions:
         self._manager = manager
         self._live: dict[SessionId, Session] = {}
         self._unknown: set[asyncio.Task[None]] = set()
+        self._strays: set[SessionId] = set()
 
     def all(self) -> list[Session]:
         return list(self._live.values())
@@ -189,6 +191,23 @@ class Sessions:
         """Sessions whose sudo has gone but which left something running are looked at from time to time."""
         for session in self.all():
             self.reap(session)
+        self._look_for_strays()
+
+    def _look_for_strays(self) -> None:
+        """Scopes that no session has: of a sudo that was killed while it was being put there. Seen twice, they are ended."""
+        strays = {name for name in scopes.existing() if name not in self._live}
+        for name in strays & self._strays:
+            task = asyncio.get_running_loop().create_task(self._end_stray(name))
+            self._unknown.add(task)
+            task.add_done_callback(self._unknown.discard)
+        self._strays = strays - self._strays
+
+    async def _end_stray(self, session: SessionId) -> None:
+        if scopes.is_populated(session):
+            await self._end_unknown(session)
+            return
+        with contextlib.suppress(Failed):  # looked at again next time
+            await self._manager.stop_scope(session)
 
     def _forget(self, session: Session) -> None:
         self._live.pop(session.id, None)

@@ -68,16 +68,19 @@ def members(session: SessionId) -> list[int]:
     return found
 
 
-def running() -> list[SessionId]:
-    """Every session that has a scope with something in it, whether anybody knows of it or not."""
+def existing() -> list[SessionId]:
+    """Every session that has a scope, whether anybody knows of it or not, even with nothing in it any more."""
     found = []
     for path in (CGROUP_ROOT / SLICE).glob("jitsudo-S-*.scope"):
         name = session_in_cgroup(f"/{SLICE}/{path.name}")
         with contextlib.suppress(InvalidValue):  # a scope that somebody else named so
-            session = SessionId(name)
-            if is_populated(session):
-                found.append(session)
+            found.append(SessionId(name))
     return found
+
+
+def running() -> list[SessionId]:
+    """Those with something in it."""
+    return [session for session in existing() if is_populated(session)]
 
 
 class SystemManager:
