@@ -91,7 +91,7 @@ def sudo(host: Lab, *argv: str, user: str | None = "alice", timeout: float = 30)
 def assert_refused(done: subprocess.CompletedProcess[str], words: str) -> None:
     """sudo refused, with these words, and ran nothing."""
     assert (done.returncode, done.stdout) == (1, ""), (done.stdout, done.stderr)
-    assert words in done.stderr
+    assert words in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
 
 

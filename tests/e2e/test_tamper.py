@@ -198,12 +198,12 @@ def test_leaving_the_group_ends_what_the_role_gave(clean: Lab) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    ["userdel dave; useradd -m -u 4002 -G web dave", "usermod -l erin dave; useradd -m -u 4003 -g web dave"],
+    ["userdel dave; useradd -M -d / -u 4002 -G web dave", "usermod -l erin dave; useradd -M -d / -u 4003 -g web dave"],
     ids=["made anew with another uid", "renamed, and the name taken by another"],
 )
 def test_a_grant_is_its_persons_and_not_their_names(clean: Lab, change: str) -> None:
     """Neither the new dave nor the old account under another name may use dave's grant."""
-    clean.run("useradd", "-m", "-u", "4001", "-G", "web", "dave", check=True)
+    clean.run("useradd", "-M", "-d", "/", "-u", "4001", "-G", "web", "dave", check=True)
     try:
         obtain(clean, "true-only", user="dave")
         assert sudo(clean, "true", user="dave").returncode == 0
@@ -212,4 +212,4 @@ def test_a_grant_is_its_persons_and_not_their_names(clean: Lab, change: str) -> 
         if "erin" in change:
             assert_refused(sudo(clean, "true", user="erin"), "erin holds no grant")
     finally:
-        clean.run("sh", "-c", "for u in dave erin; do pkill -KILL -u $u; userdel -rf $u; done")
+        clean.run("sh", "-c", "for u in dave erin; do pkill -KILL -u $u; userdel -f $u; done")
