@@ -18,6 +18,7 @@ import ctypes
 import json
 import socket
 import sys
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ MAX_PACKET_BYTES: Final = 64 * 1024
 MAX_ANSWER_BYTES: Final = 512  # PAM_MAX_RESP_SIZE, pam_conv(3)
 ANSWER_SECONDS: Final = 120.0
 STYLES: Final = {1: "secret", 2: "visible", 3: "error", 4: "info"}  # pam_conv(3)
+_CURE: Final = "journalctl -u 'jitsudo-auth@*'"
 ASKING: Final = frozenset({"secret", "visible"})
 
 
@@ -57,9 +59,12 @@ class Conversation:
 
     async def next(self) -> tuple[Prompt, ...] | None:
         """The next prompts, or None once the person is authenticated. Raises AuthenticationFailed, Failed."""
-        packet = await asyncio.get_running_loop().sock_recv(self._socket, MAX_PACKET_BYTES)
+        try:
+            packet = await asyncio.get_running_loop().sock_recv(self._socket, MAX_PACKET_BYTES)
+        except OSError:  # ended with an answer still in its queue
+            packet = b""
         if not packet:
-            raise Failed("the authentication service ended without an answer", "journalctl -u 'jitsudo-auth@*'")
+            raise Failed("the authentication service ended without an answer", _CURE)
         try:
             message = parse_object(packet, MAX_PACKET_BYTES)
         except InvalidValue as error:
@@ -73,7 +78,11 @@ class Conversation:
         raise AuthenticationFailed(reason if isinstance(reason, str) and reason else "authentication failed")
 
     async def answer(self, answers: tuple[str, ...]) -> None:
-        await asyncio.get_running_loop().sock_sendall(self._socket, _pack({"answers": list(answers)}))
+        """Raises Failed."""
+        try:
+            await asyncio.get_running_loop().sock_sendall(self._socket, _pack({"answers": list(answers)}))
+        except OSError as error:
+            raise Failed(f"the authentication service takes no answer: {error.strerror}", _CURE) from None
 
 
 def _prompt(item: object) -> Prompt:
@@ -193,6 +202,9 @@ def main() -> int:
         reason = authenticate(connection, user, terminal if isinstance(terminal, str) else None)
     except (InvalidValue, OSError) as error:
         reason = f"the authentication was broken off ({type(error).__name__})"
+    except Exception as error:  # noqa: BLE001  whatever it is, nobody has been authenticated
+        traceback.print_exc()
+        reason = f"the authentication failed for a reason of its own ({type(error).__name__})"
     result = "failure" if reason else "success"
     connection.sendall(_pack({"result": result, "reason": reason}))
     return 0
