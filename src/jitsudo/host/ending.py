@@ -2,8 +2,9 @@
 
 First SIGTERM, on which sudo restores the terminal and passes it on; a second later SIGKILL. What descends from the session's
 processes but sits in another cgroup (`su -` with pam_systemd opens a login session and so another scope) is found by the chain
-of parents, and with it the rest of a login session that was opened from inside. What was handed to somebody else's service
-manager (systemd-run, cron, at) is no descendant and is not found.
+of parents, and with it the rest of a login session that was opened from inside. What lost its parents out there is found by
+the audit session that it still has from the caller's login, if it is where no login of the caller's puts anything. What was
+handed to somebody else's service manager (systemd-run, cron, at) is neither and is not found.
 """
 
 from __future__ import annotations
@@ -12,19 +13,20 @@ import asyncio
 import contextlib
 import re
 import signal
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from jitsudo.errors import Failed
 from jitsudo.host import scopes
 from jitsudo.host.peer import Process
-from jitsudo.host.processes import all_processes, descendants, end
+from jitsudo.host.processes import all_processes, audit_session, descendants, end
 from jitsudo.types import SessionId
 
 TERM_SECONDS: Final = scopes.STOP_SECONDS
 KILL_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 0.02
+_USER_SLICE: Final = re.compile(r"/user\.slice/user-[0-9]+\.slice/")
 _LOGIN_SCOPE: Final = re.compile(r"/user\.slice/user-[0-9]+\.slice/session-[A-Za-z0-9]+\.scope(?:/|$)")
 
 
@@ -76,9 +78,24 @@ def _outside(what: End, known: dict[int, Process]) -> dict[int, Process]:
     sudo = everybody.get(what.pid)
     roots = inside | known.keys() | ({sudo.pid} if sudo is not None and sudo.start_time == what.start_time else set())
     found = descendants(roots, everybody) | known.keys()
+    found |= _orphans(what, roots, everybody)
     logins = {_login_scope(everybody[pid].cgroup) for pid in found} - {None, _login_scope(what.caller_cgroup)}
     found |= {p.pid for p in everybody.values() if _login_scope(p.cgroup) in logins}
     return {pid: everybody[pid] for pid in found if pid not in inside and not _is_other_session(everybody[pid], what)}
+
+
+def _orphans(what: End, roots: Collection[int], everybody: Mapping[int, Process]) -> set[int]:
+    """Processes of the same login that are younger than the session, outside the caller's own slice and of no other session.
+
+    While another session of that login lives an orphan may be that one's: it is left to whichever ends last.
+    """
+    logins = {audit_session(pid) for pid in roots} - {None}
+    if not logins or not (slice_ := _USER_SLICE.match(what.caller_cgroup)):
+        return set()
+    same = {p.pid for p in everybody.values() if p.start_time >= what.start_time and audit_session(p.pid) in logins}
+    if any(_is_other_session(everybody[pid], what) for pid in same):
+        return set()
+    return {pid for pid in same if not everybody[pid].cgroup.startswith(slice_[0])}
 
 
 def _is_other_session(process: Process, what: End) -> bool:

@@ -12,7 +12,7 @@ import signal
 from collections.abc import Collection
 from pathlib import Path
 
-from jitsudo.host.peer import Process, read_process
+from jitsudo.host.peer import UNSET_LOGIN_UID, Process, read_process
 
 
 def all_processes() -> dict[int, Process]:
@@ -38,6 +38,15 @@ def descendants(of: Collection[int], processes: dict[int, Process]) -> set[int]:
                 found.add(child)
                 open_ends.append(child)
     return found - set(of)
+
+
+def audit_session(pid: int) -> int | None:
+    """The kernel's number of the login that a process comes from; None where it has none, or has gone."""
+    try:
+        number = int(Path(f"/proc/{pid}/sessionid").read_text("ascii"))
+    except (OSError, ValueError):
+        return None
+    return None if number == UNSET_LOGIN_UID else number
 
 
 def end(process: Process, number: signal.Signals) -> bool:
