@@ -174,13 +174,17 @@ ENDED = {
     "detached in a login session": "su - bob -c '(setsid sleep 9200 & ) ; sleep 9201'",
     "a scope by systemd-run": "systemd-run -q --scope sleep 9200",
     "a cgroup of its own": "mkdir -p /sys/fs/cgroup/mine; echo $BASHPID >/sys/fs/cgroup/mine/cgroup.procs; sleep 9200",
-}
-ESCAPED = {
-    "a service by systemd-run": "systemd-run -q sleep 9200",
     "orphaned in a cgroup of its own": (
         "mkdir -p /sys/fs/cgroup/mine; ( echo $BASHPID >/sys/fs/cgroup/mine/cgroup.procs; setsid sleep 9200 & )"
     ),
     "orphaned in a login session": "su - bob -c 'setsid sleep 9200 >/dev/null 2>&1 </dev/null & '",
+}
+ESCAPED = {
+    "a service by systemd-run": "systemd-run -q sleep 9200",
+    "orphaned as another login": (
+        "mkdir -p /sys/fs/cgroup/mine; ( echo 0 >/proc/self/loginuid; "
+        "echo $BASHPID >/sys/fs/cgroup/mine/cgroup.procs; setsid sleep 9200 & )"
+    ),
 }
 
 
@@ -200,7 +204,7 @@ def leave_running(host: Lab, script: str) -> str:
 
 @pytest.mark.parametrize("script", ENDED.values(), ids=ENDED)
 def test_what_tries_to_leave_the_session_is_ended(clean: Lab, script: str) -> None:
-    """What detaches itself, ignores signals or was moved elsewhere is found by scope, descent or login session."""
+    """What detaches itself, ignores signals or was moved elsewhere is found by scope, descent or login."""
     journal = Journal.from_now(clean)
     assert leave_running(clean, script) == ""
     until(lambda: journal.find("session.ended"), "the session's end")
