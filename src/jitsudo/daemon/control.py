@@ -19,7 +19,7 @@ from jitsudo.daemon.sessions import Sessions
 from jitsudo.daemon.state import OPEN_STATES, DaemonState
 from jitsudo.daemon.views import grant_info, request_info, role_info
 from jitsudo.errors import Ambiguous, AuthenticationFailed, Denied, DocumentRefused, InvalidValue, NotFound, TooMany, WrongState
-from jitsudo.grants.lifecycle import GrantRecord, RequestRecord
+from jitsudo.grants.lifecycle import GrantRecord, RequestRecord, State
 from jitsudo.grants.model import request_id
 from jitsudo.host.pamauth import Prompt
 from jitsudo.policy.access import ApproverId, may_request
@@ -240,7 +240,7 @@ class Control:
         everything = fields.boolean("all", default=False)
         fields.done()
         grants, requests = [], []
-        for grant in self._state.live_grants():
+        for grant in self._shown_grants():
             if asker.is_root or is_mine(asker, grant) or (everything and await self._may_revoke(asker, grant)):
                 grants.append(await self._live_grant_info(grant))
         for request in self._state.open_requests():
@@ -249,8 +249,16 @@ class Control:
                 requests.append(self._request_info(request, asker, may_approve=may_approve))
         return {"grants": grants, "requests": requests, "problems": self._problems()}
 
+    def _shown_grants(self) -> list[GrantRecord]:
+        """Those that are live, and those under which something still runs: it can be ended."""
+        live = self._state.live_grants()
+        running = {session.grant for session in self._sessions.all()} - {grant.id for grant in live}
+        return [*live, *(self._state.book.grants[key] for key in sorted(running))]
+
     async def _live_grant_info(self, record: GrantRecord) -> Json:
         info = self._grant_info(record)
+        if record.state is not State.ACTIVE:
+            return info
         try:
             await self._granting.verify(record, self._state.now())
         except DocumentRefused as error:
