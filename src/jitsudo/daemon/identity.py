@@ -15,6 +15,7 @@ from jitsudo.errors import Failed, InvalidValue
 
 KEY_FILE: Final = "host_key"
 REDACTION_FILE: Final = "redaction_key"
+REDACTION_KEY_BYTES: Final = 32
 MAX_KEY_BYTES: Final = 16 * 1024
 
 
@@ -36,7 +37,10 @@ def load_identity(folder: Path) -> Identity:
     public = folder / f"{KEY_FILE}.pub"
     if not public.exists():
         public.write_text(key.public_line(os.uname().nodename) + "\n", "ascii")
-    return Identity(key, _read_or_make(folder / REDACTION_FILE, lambda: secrets.token_bytes(32)))
+    redaction_key = _read_or_make(folder / REDACTION_FILE, lambda: secrets.token_bytes(REDACTION_KEY_BYTES))
+    if len(redaction_key) != REDACTION_KEY_BYTES:  # with a short key, secrets could be guessed from their tags
+        raise Failed(f"{folder / REDACTION_FILE} is damaged", "restore it from a backup, or remove it: tags change then")
+    return Identity(key, redaction_key)
 
 
 def _read_or_make(path: Path, make: Callable[[], bytes]) -> bytes:
@@ -46,11 +50,13 @@ def _read_or_make(path: Path, make: Callable[[], bytes]) -> bytes:
         return _write_new(path, make())
     except OSError as error:
         raise Failed(f"{path} cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        facts = os.fstat(file.fileno())
+    try:
+        facts = os.fstat(descriptor)
         if facts.st_uid != os.geteuid() or not stat.S_ISREG(facts.st_mode) or facts.st_mode & 0o077:
             raise Failed(f"{path} is not a file that root alone can read", f"chown root: {path}; chmod 0600 {path}")
-        return file.read(MAX_KEY_BYTES)
+        return os.read(descriptor, MAX_KEY_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def _write_new(path: Path, content: bytes) -> bytes:

@@ -78,13 +78,15 @@ class PolicyLoading:
         shutil.rmtree(old, ignore_errors=True)
 
     def _load_kept(self) -> LoadedPolicy | None:
-        folder = self._state.folder / LAST_GOOD
-        try:
-            files = {path.name: path.read_bytes() for path in sorted(folder.glob("*.yaml"))}
-            return load_policy_bytes(files) if files else None
-        except (OSError, JitsudoError) as error:
-            log.error("the last good policy cannot be used: %s", error)
-            return None
+        """The copy, or the one before it, if the daemon died while they were exchanged."""
+        for name in (LAST_GOOD, f".{LAST_GOOD}.old"):
+            try:
+                files = {path.name: path.read_bytes() for path in sorted((self._state.folder / name).glob("*.yaml"))}
+                if files:
+                    return load_policy_bytes(files)
+            except (OSError, JitsudoError) as error:
+                log.error("the last good policy cannot be used: %s", error)
+        return None
 
 
 def _summary(error: PolicyInvalid) -> str:
