@@ -120,7 +120,7 @@ def test_sudo_is_denied_from_the_very_second_of_expiry(clean: Lab) -> None:
 
 
 def test_what_may_finish_goes_on_past_expiry(clean: Lab) -> None:
-    """`on_expiry: finish`: no new command starts, the one that runs is left alone until its grace is over."""
+    """`on_expiry: finish`: no new command starts, the one that runs is left alone, still shown, and can be revoked."""
     journal = Journal.from_now(clean)
     grant = obtain(clean, "patient", duration="2s")
     sleeper = "^sleep 91005$"
@@ -131,7 +131,27 @@ def test_what_may_finish_goes_on_past_expiry(clean: Lab) -> None:
         time.sleep(1)
         assert command.poll() is None
         assert not gone(clean, sleeper)
-    assert not journal.find("session.killed")
+        assert not journal.find("session.killed")
+        (shown,) = grants_of(clean, None)
+        assert (shown["id"], shown["state"], shown["sessions"][0]["command"]) == (grant, "expired", "sleep 91005")
+        clean.run("jitsudo", "revoke", grant, "--reason", "enough", check=True)
+        assert gone(clean, sleeper)
+    assert grants_of(clean, None) == []
+
+
+def test_a_sudo_that_its_caller_kills_leaves_nothing_uncontrolled(clean: Lab) -> None:
+    """alice kills her own sudo with SIGKILL: what it started stays in its session, is shown, and ends with the grant."""
+    grant = obtain(clean)
+    journal = Journal.from_now(clean)
+    with running(clean, "longjob"):
+        clean.run("sh", "-c", "kill -9 $(pgrep -o -f '^sudo longjob')", user="alice", check=True)
+        time.sleep(0.3)
+        assert not gone(clean, "^sleep 91001$")
+        (shown,) = grants_of(clean, "alice")
+        assert [s["command"] for s in shown["sessions"]] == ["longjob"]
+        clean.run("jitsudo", "revoke", grant, "--reason", "x", check=True)
+        assert gone(clean, SLEEPERS)
+    journal.expect("session.ended", grant_id=grant)
 
 
 def test_the_end_of_one_grant_leaves_the_others_sessions_alone(clean: Lab) -> None:
