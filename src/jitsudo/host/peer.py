@@ -32,6 +32,7 @@ class Process:
     parent: int
     start_time: int  # clock ticks since boot, proc_pid_stat(5) field 22
     cgroup: str
+    ended: bool = False  # a zombie: nothing of it runs any more, whether or not its parent ever asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,9 @@ def read_process(pid: int) -> Process:
     # The command name in parentheses may hold anything, parentheses and spaces included.
     stat = _read(pid, "stat")
     after_name = stat[stat.rindex(b")") + 2 :].split()
-    return Process(pid, int(after_name[1]), int(after_name[19]), read_cgroup(pid))
+    # A first thread that has ended is shown as a zombie as well, while others of the process run on.
+    ended = after_name[0] in (b"Z", b"X") and int(after_name[17]) <= 1
+    return Process(pid, int(after_name[1]), int(after_name[19]), read_cgroup(pid), ended)
 
 
 def read_cgroup(pid: int) -> str:

@@ -16,12 +16,14 @@ from jitsudo.host.peer import UNSET_LOGIN_UID, Process, read_process
 
 
 def all_processes() -> dict[int, Process]:
-    """Every process by pid; those that end while we read are left out."""
+    """Every process by pid; those that have ended, or end while we read, are left out."""
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(ProcessLookupError):
-                found[int(entry.name)] = read_process(int(entry.name))
+                process = read_process(int(entry.name))
+                if not process.ended:
+                    found[process.pid] = process
     return found
 
 

@@ -204,9 +204,28 @@ def test_a_zombie_has_a_process_and_is_not_running() -> None:
     child = subprocess.Popen(["true"])
     pidfd = os.pidfd_open(child.pid)
     wait_for(lambda: not is_running(pidfd))
-    assert read_process(child.pid).parent == os.getpid()
+    assert read_process(child.pid).ended
+    assert child.pid not in processes.all_processes()
     os.close(pidfd)
     child.wait()
+
+
+def test_a_process_whose_first_thread_ended_is_no_zombie() -> None:
+    """It looks like one, and runs: nothing hides from its end that way."""
+    code = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+print("ready", flush=True)
+ctypes.PyDLL(None).pthread_exit(None)
+"""
+    child = subprocess.Popen([sys.executable, "-I", "-c", code], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.readline()
+    wait_for(lambda: b") Z " in Path(f"/proc/{child.pid}/stat").read_bytes())
+    assert not read_process(child.pid).ended
+    assert child.pid in processes.all_processes()
+    assert processes.end(read_process(child.pid), signal.SIGKILL)
+    child.communicate()
 
 
 CGROUPS = {
