@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from acts import LEDGER, REASON, Journal, assert_refused, grants_of, obtain, restart_daemon, sudo, until
+from acts import LEDGER, REASON, Journal, ask, assert_refused, grants_of, obtain, restart_daemon, sudo, until
 from lab import Lab
 
 TRY_ALL = Path(__file__).parent / "data" / "try_all.py"
@@ -310,6 +310,21 @@ exit 0"""
     assert len(denied) <= 110
     assert any("more arguments left out" in event["JITSUDO_ARGV_JSON"] for event in denied)
     assert int(clean.run("sh", "-c", size).stdout) - before < 2_000_000
+
+
+def test_how_others_requests_ended_is_not_told(clean: Lab) -> None:
+    """mallory learns neither ids nor reasons by guessing; with the whole id, that it is not for her to decide."""
+    request = ask(clean, "web-operator")["id"]
+    clean.run("jitsudo", "deny", request, "--reason", "a private matter", user="bob", check=True)
+    grant = obtain(clean)
+    for line in (["approve", request], ["deny", request, "--reason", "x"], ["revoke", grant, "--reason", "x"]):
+        done = clean.run("jitsudo", *line, user="mallory")
+        assert done.returncode == 3, done.stderr
+        assert "private" not in done.stderr
+        line[1] = line[1][:4]
+        done = clean.run("jitsudo", *line, user="mallory")
+        assert done.returncode == 2
+        assert "there is no" in done.stderr
 
 
 BEHIND = f"""

@@ -37,12 +37,12 @@ class Approving:
     async def entitled(self, asker: Asker, request: RequestRecord) -> ApproverId:
         """As whom the asker may approve. Raises Denied (on record: somebody tried), WrongState."""
         asker.require_outside("approve")
-        self._require_open(request)
         answer = await approver_answer(asker, request, self._state.require_policy().policy, self._people)
         if isinstance(answer, Deny):
             refusal = self._state.journal.approval_refused(request.id, asker.person, answer.code, answer.message)
             self._note_refusal(asker, refusal)
             raise Denied(answer.message, *answer.hints[:1])
+        self._require_open(request)  # afterwards: how a request ended is for those whom it concerns
         if any(approver == answer.name for _, _, approver in request.approvals):
             raise WrongState(f"you have approved {request.id} already; another person is needed")
         return answer
@@ -117,9 +117,9 @@ class Approving:
 
     async def deny(self, asker: Asker, request: RequestRecord, reason: Reason) -> RequestRecord:
         asker.require_outside("deny")
-        self._require_open(request)
         if not asker.is_root:
             await self.entitled(asker, request)
+        self._require_open(request)
         await self._state.record(
             self._state.now(), self._state.journal.request_denied(request.id, asker.person, reason)
         )

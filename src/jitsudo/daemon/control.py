@@ -180,7 +180,7 @@ class Control:
         if not is_plain_text(note) or len(note) > MAX_NOTE_CHARS:
             raise InvalidValue(f"a note is one line of at most {MAX_NOTE_CHARS} characters")
         duration = None if seconds is None else Duration(seconds)
-        request = self._find_request(name)
+        request = await self._decidable(asker, name)
         approver = await self._approving.entitled(asker, request)
         await self._drop(context.connection)
         authenticating = self._approving.authenticate(asker, None)
@@ -223,8 +223,9 @@ class Control:
             await approval.authenticating.close()
 
     async def _deny(self, context: Context, asker: Asker, fields: Fields) -> Json:
-        record, reason = self._find_request(fields.text("request")), Reason(fields.text("reason"))
+        name, reason = fields.text("request"), Reason(fields.text("reason"))
         fields.done()
+        record = await self._decidable(asker, name)
         record = await self._approving.deny(asker, record, reason)
         return {"request": self._request_info(record, asker, may_approve=False)}
 
@@ -299,7 +300,7 @@ class Control:
         name, reason = fields.text("grant"), Reason(fields.text("reason"))
         fields.done()
         asker.require_outside("revoke")
-        record = self._state.book.find_grant(name)
+        record = await self._revocable(asker, name)
         if not asker.is_root and not await self._may_revoke(asker, record):
             if is_mine(asker, record):
                 raise Denied("grants are revoked by root and the role's approvers", f"jitsudo return {record.id}")
@@ -359,8 +360,22 @@ class Control:
     def _policy(self) -> Policy:
         return self._state.require_policy().policy
 
-    def _find_request(self, name: str) -> RequestRecord:
-        return self._state.book.find_request(name)
+    async def _decidable(self, asker: Asker, name: str) -> RequestRecord:
+        """By part of its id an open one that concerns the asker; by the whole id any, which they may then not decide."""
+        known = set()
+        for record in self._state.open_requests():
+            if is_mine(asker, record) or await self._may_approve(asker, record):
+                known.add(record.id)
+        return self._state.book.find_request(name, lambda r: asker.is_root or r.id in known or r.id == name.upper())
+
+    async def _revocable(self, asker: Asker, name: str) -> GrantRecord:
+        """As `_decidable`: of the grants that are live, or that something still runs under."""
+        found = (self._state.book.grants.get(session.grant) for session in self._sessions.all())
+        known = set()
+        for record in {*self._state.live_grants(), *(grant for grant in found if grant is not None)}:
+            if is_mine(asker, record) or await self._may_revoke(asker, record):
+                known.add(record.id)
+        return self._state.book.find_grant(name, lambda g: asker.is_root or g.id in known or g.id == name.upper())
 
     async def _visible_request(self, asker: Asker, name: str) -> RequestRecord:
         return self._state.book.find_request(name, lambda r: asker.is_root or is_mine(asker, r))
