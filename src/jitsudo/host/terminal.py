@@ -31,8 +31,12 @@ class Terminal:
         """One line, sooner or later or never: a terminal may have room for one byte and then for none, and O_NONBLOCK
         would change the caller's descriptor too, so the write has a thread of its own. Raises nothing.
         """
-        with contextlib.suppress(OSError, RuntimeError):
-            threading.Thread(target=_write_and_close, args=(os.dup(self._fd), text), name="terminal", daemon=True).start()
+        with contextlib.suppress(OSError):
+            descriptor = os.dup(self._fd)
+            try:
+                threading.Thread(target=_write_and_close, args=(descriptor, text), name="terminal", daemon=True).start()
+            except RuntimeError:  # no more threads for now
+                os.close(descriptor)
 
     def close(self) -> None:
         if self._fd >= 0:
