@@ -79,9 +79,9 @@ def request_of(host: Lab, name: str) -> dict[str, Any]:
 
 
 def grants_of(host: Lab, user: str | None) -> list[dict[str, Any]]:
-    """Live grants as `jitsudo status --json` shows them."""
-    found: list[dict[str, Any]] = json.loads(host.run("jitsudo", "status", "--json", user=user, check=True).stdout)["grants"]
-    return found
+    """The grants that were asked for, as `jitsudo status --json` shows them."""
+    found = json.loads(host.run("jitsudo", "status", "--json", user=user, check=True).stdout)["grants"]
+    return [grant for grant in found if not grant["standing"]]
 
 
 def sudo(host: Lab, *argv: str, user: str | None = "alice", timeout: float = 30) -> subprocess.CompletedProcess[str]:

@@ -17,73 +17,72 @@ def inside(host: Lab, script: str) -> None:
     host.put("/srv/inside.sh", script)
 
 
-@pytest.mark.parametrize(
-    ("argv", "code"),
-    [
-        (["systemctl", "restart", "ssh.service"], "not-covered"),
-        (["systemctl", "restart", "nginx.service", "ssh.service"], "not-covered"),
-        (["systemctl", "restart", "nginx.service", ""], "not-covered"),
-        (["systemctl", "restart"], "not-covered"),
-        (["systemctl", "stop", "nginx.service"], "not-covered"),
-        (["systemctl", "restart", "--", "nginx.service"], "not-covered"),
-        (["systemctl", "--system", "restart", "nginx.service"], "not-covered"),
-        (["systemctl", "restart", "NGINX.service"], "not-covered"),
-        (["systemctl", "restart", "nginx.service\n"], "not-covered"),
-        (["systemctl", "restart", "nginx.serviсe"], "not-covered"),  # noqa: RUF001  a Cyrillic letter
-        (["bash"], "not-covered"),
-        (["sh", "-c", "id"], "not-covered"),
-        (["/home/alice/systemctl", "restart", "nginx.service"], "not-covered"),
-        (["poweroff"], "not-covered"),
-        (["env", "systemctl", "restart", "nginx.service"], "not-covered"),
-        (["tail", "/var/log/nginx/../../../etc/shadow"], "not-covered"),
-        (["tail", "/var/log/nginx/link"], "not-covered"),
-        (["no-such-program"], "unknown-command"),
-    ],
-)
-def test_what_the_grant_does_not_cover_does_not_run(clean: Lab, argv: list[str], code: str) -> None:
+NOT_COVERED: list[tuple[list[str], str]] = [
+    (["systemctl", "restart", "ssh.service"], "not-covered"),
+    (["systemctl", "restart", "nginx.service", "ssh.service"], "not-covered"),
+    (["systemctl", "restart", "nginx.service", ""], "not-covered"),
+    (["systemctl", "restart"], "not-covered"),
+    (["systemctl", "stop", "nginx.service"], "not-covered"),
+    (["systemctl", "restart", "--", "nginx.service"], "not-covered"),
+    (["systemctl", "--system", "restart", "nginx.service"], "not-covered"),
+    (["systemctl", "restart", "NGINX.service"], "not-covered"),
+    (["systemctl", "restart", "nginx.service\n"], "not-covered"),
+    (["systemctl", "restart", "nginx.serviсe"], "not-covered"),  # noqa: RUF001  a Cyrillic letter
+    (["bash"], "not-covered"),
+    (["sh", "-c", "id"], "not-covered"),
+    (["/home/alice/systemctl", "restart", "nginx.service"], "not-covered"),
+    (["poweroff"], "not-covered"),
+    (["env", "systemctl", "restart", "nginx.service"], "not-covered"),
+    (["tail", "/var/log/nginx/../../../etc/shadow"], "not-covered"),
+    (["tail", "/var/log/nginx/link"], "not-covered"),
+    (["no-such-program"], "unknown-command"),
+]
+
+
+def test_what_the_grant_does_not_cover_does_not_run(clean: Lab) -> None:
     """The wrong unit, one more, another spelling, another program: refused, and on record with its arguments."""
     obtain(clean)
     clean.run("cp", "/usr/bin/systemctl", "/home/alice/systemctl", user="alice", check=True)
     clean.run("ln", "-sf", "/etc/shadow", "/var/log/nginx/link", check=True)
     journal = Journal.from_now(clean)
     started = clean.run("systemctl", "show", "-P", "MainPID", "nginx.service").stdout
-    assert_refused(sudo(clean, *argv), "jitsudo: ")
-    denied = journal.expect("command.denied", user="alice", code=code)
-    assert json.loads(denied["JITSUDO_ARGV_JSON"]) == argv
+    for argv, _ in NOT_COVERED:
+        assert_refused(sudo(clean, *argv), "jitsudo: ")
+    events = until(lambda: (found := journal.find("command.denied")) and len(found) == len(NOT_COVERED) and found, "events")
+    assert [(json.loads(e["JITSUDO_ARGV_JSON"]), e["JITSUDO_CODE"]) for e in events] == NOT_COVERED
+    assert not journal.find("command.allowed")
     assert clean.run("systemctl", "show", "-P", "MainPID", "nginx.service").stdout == started
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ["-u", "bob", "id"],
-        ["-u", "#1001", "id"],
-        ["-u#-1", "id"],
-        ["-u", "#4294967295", "id"],
-        ["-u", "#0_0", "id"],
-        ["-g", "shadow", "id"],
-        ["-s"],
-        ["-i"],
-        ["-s", "id"],
-        ["-R", "/", "id"],
-        ["-D", "/root", "id"],
-        ["-C", "9", "id"],
-        ["-E", "id"],
-        ["-P", "id"],
-        ["-h", "otherhost", "id"],
-        ["LD_PRELOAD=/tmp/x.so", "id"],
-        ["-e", "/etc/passwd"],
-    ],
-    ids=" ".join,
-)
-def test_an_option_never_widens_a_grant(clean: Lab, options: list[str]) -> None:
+OPTIONS = [
+    ["-u", "bob", "id"],
+    ["-u", "#1001", "id"],
+    ["-u#-1", "id"],
+    ["-u", "#4294967295", "id"],
+    ["-u", "#0_0", "id"],
+    ["-g", "shadow", "id"],
+    ["-s"],
+    ["-i"],
+    ["-s", "id"],
+    ["-R", "/", "id"],
+    ["-D", "/root", "id"],
+    ["-C", "9", "id"],
+    ["-E", "id"],
+    ["-P", "id"],
+    ["-h", "otherhost", "id"],
+    ["LD_PRELOAD=/tmp/x.so", "id"],
+    ["-e", "/etc/passwd"],
+]
+
+
+def test_an_option_never_widens_a_grant(clean: Lab) -> None:
     """`sudo id` is granted; as somebody else, elsewhere, in a shell or with more environment it is not."""
     obtain(clean, "inside")
     assert sudo(clean, "id").returncode == 0
-    done = sudo(clean, *options)
-    assert done.returncode == 1, done.stdout
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
+    for options in OPTIONS:
+        done = sudo(clean, *options)
+        assert (done.returncode, done.stdout) == (1, ""), options
+        assert "Traceback" not in done.stderr, options
 
 
 def test_a_command_runs_as_root_in_a_clean_environment(clean: Lab) -> None:
@@ -213,9 +212,9 @@ def test_roots_cron_job(clean: Lab) -> None:
 
 
 def test_an_agent_with_a_standing_role_is_never_asked(clean: Lab) -> None:
-    """`sudo -n true` once a second; anything else is refused."""
+    """`sudo -n true` again and again; anything else is refused."""
     journal = Journal.from_now(clean)
-    script = "for i in 1 2 3 4 5; do sudo -n true || exit 9; sleep 1; done"
+    script = "for i in 1 2 3 4 5; do sudo -n true || exit 9; sleep 0.5; done"
     done = clean.run("sh", "-c", script, user="agent")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     until(lambda: len(journal.find("command.allowed", user="agent", role="agent-check")) == 5, "five events")
