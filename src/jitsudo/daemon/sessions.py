@@ -25,6 +25,7 @@ from jitsudo.types import GrantId, Moment, Person, RoleName, SessionId, Uid, Use
 from jitsudo.wire.fields import Fields
 
 log = logging.getLogger("jitsudod")
+STRAY_SECONDS: Final = 2.0  # between two looks for scopes that no session has
 UNKNOWN: Final = "unknown"
 LAST_RESORT_SECONDS: Final = 60  # after the session's longest possible end, systemd ends the scope by itself
 
@@ -100,6 +101,7 @@ class Sessions:
         self._live: dict[SessionId, Session] = {}
         self._unknown: set[asyncio.Task[None]] = set()
         self._strays: set[SessionId] = set()
+        self._strays_due = 0.0
 
     def all(self) -> list[Session]:
         return list(self._live.values())
@@ -195,6 +197,10 @@ class Sessions:
 
     def _look_for_strays(self) -> None:
         """Scopes that no session has: of a sudo that was killed while it was being put there. Seen twice, they are ended."""
+        now = asyncio.get_running_loop().time()
+        if now < self._strays_due:
+            return
+        self._strays_due = now + STRAY_SECONDS
         strays = {name for name in scopes.existing() if name not in self._live}
         for name in strays & self._strays:
             task = asyncio.get_running_loop().create_task(self._end_stray(name))
