@@ -44,7 +44,7 @@ def listener() -> Iterator[socket.socket]:
 
 def connected(listener: socket.socket, code: str, **options: object) -> tuple[subprocess.Popen[bytes], socket.socket]:
     child = subprocess.Popen(  # type: ignore[call-overload]
-        [sys.executable, "-I", "-c", CONNECT + code, listener.getsockname()], stdin=subprocess.PIPE, **options
+        [sys.executable, "-I", "-c", CONNECT + code, listener.getsockname()], stdin=subprocess.DEVNULL, **options
     )
     return child, listener.accept()[0]
 
