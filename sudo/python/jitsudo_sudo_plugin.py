@@ -403,7 +403,7 @@ class JitsudoPolicy(sudo.Plugin):
     def __init__(self, user_env=(), settings=(), version="", user_info=(), plugin_options=(), **later):  # noqa: ARG002
         self.told = {"user_info": user_info, "settings": settings, "user_env": user_env}
         self.settings = dict(item.partition("=")[::2] for item in settings)
-        self.channel = self.session = self.token = None
+        self.channel = self.process = self.session = self.token = None
         self.accepted = 0
         self.shown = set()
 
@@ -500,7 +500,12 @@ class JitsudoPolicy(sudo.Plugin):
                     continue
             if files:
                 parameters["descriptors"] = [*opened]
+            if self.channel is not None and self.process != os.getpid():
+                # `sudo -b` goes on in a child: the kernel would take it for its parent on the old connection.
+                self.channel.socket.close()
+                self.channel = None
             if self.channel is None:
+                self.process = os.getpid()
                 check_directory(self.RUN_DIRECTORY, self.OWNER)
                 self.channel = Channel(f"{self.RUN_DIRECTORY}/decide", self.OWNER)
             reply = self.channel.call(method, parameters, opened.values(), self._show)

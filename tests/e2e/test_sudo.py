@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from acts import LEDGER, Journal, assert_refused, grants_of, obtain, sudo, until
+from acts import LEDGER, Journal, assert_refused, gone, grants_of, obtain, sudo, until
 from lab import Lab
 
 REPORT_SELF = "id -u; id -G; umask; ls /proc/self/fd; env | sort"
@@ -268,3 +268,14 @@ def test_odd_and_long_arguments_are_refused_in_time(clean: Lab, argument: str) -
     assert done.returncode != 0
     assert time.monotonic() - started < 5
     assert "Traceback" not in done.stderr
+
+
+def test_background_option_leaves_the_command_in_its_session(clean: Lab) -> None:
+    """`sudo -b` returns at once; the command goes on under the grant and ends with it."""
+    obtain(clean)
+    background = "sudo -b sleep 98765 </dev/null >/dev/null 2>&1"
+    assert clean.run("/bin/bash", "-c", background, user="alice").returncode == 0
+    status = clean.run("jitsudo", "status", user="alice", check=True).stdout
+    assert "sleep 98765" in status
+    assert clean.run("jitsudo", "return", user="alice").returncode == 0
+    assert gone(clean, "[s]leep 98765")

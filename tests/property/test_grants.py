@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jitsudo import strictjson
 from jitsudo.crypto import HostKey, parse_public_line, verify_sshsig
 from jitsudo.errors import DocumentRefused, InvalidValue, WrongState
-from jitsudo import strictjson
 from jitsudo.grants.envelope import Envelope, Kind, Namespace, Signature, decode_envelope
 from jitsudo.grants.issue import build_grant
 from jitsudo.grants.lifecycle import TRANSITIONS, Book, Event

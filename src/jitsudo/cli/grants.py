@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 
 from jitsudo.cli import render
@@ -99,7 +98,7 @@ def roles(options: argparse.Namespace) -> int:
 def explain(options: argparse.Namespace) -> int:
     argv = options.command[1:] if options.command[:1] == ["--"] else options.command
     with Client() as client:
-        reply = client.call("Explain", argv=_wire(argv), run_as=options.user, cwd=os.getcwd())
+        reply = client.call("Explain", argv=_wire(argv), run_as=options.user)
     if options.json:
         render.show_json(reply)
     else:

@@ -22,6 +22,7 @@ from jitsudo.errors import Ambiguous, AuthenticationFailed, Denied, DocumentRefu
 from jitsudo.grants.lifecycle import GrantRecord, RequestRecord, State
 from jitsudo.grants.model import request_id
 from jitsudo.host.pamauth import Prompt
+from jitsudo.host.peer import read_cwd
 from jitsudo.policy.access import ApproverId, may_request
 from jitsudo.policy.model import Policy
 from jitsudo.policy.verdict import Deny
@@ -333,13 +334,13 @@ class Control:
         return {"roles": shown}
 
     async def _explain(self, context: Context, asker: Asker, fields: Fields) -> Json:
-        argv, run_as, cwd = fields.texts("argv"), fields.optional_text("run_as"), fields.text("cwd")
+        argv, run_as = fields.texts("argv"), fields.optional_text("run_as")
         fields.done()
         person = asker.person if asker.session is None else asker.session.person
         now = self._state.trusted_now()
         await self._granting.issue_standing(person, now)
         held, refused = await self._granting.held_by(person, now)
-        return await explain_to(person, argv, run_as, cwd, held, refused, self._state, now)
+        return await explain_to(person, argv, run_as, read_cwd(context.peer.pid), held, refused, self._state, now)
 
     async def _reload(self, context: Context, asker: Asker, fields: Fields) -> Json:
         fields.done()

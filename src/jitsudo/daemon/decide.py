@@ -280,7 +280,7 @@ class Decide:
     async def _started(self, context: Context) -> Json:
         call = SessionCall.parse(context.call.parameters, closing=False)
         session = self._sessions.prove(call.session, call.token)
-        if context.peer.pid != session.pid or not scopes.is_inside(session.id, session.pid):
+        if not scopes.is_inside(session.id, context.peer.pid):
             reason = "sudo left its scope before the command started: does a PAM stack of sudo's contain pam_systemd?"
             self._sessions.end(session, reason)
             return _denied("scope", reason, ("grep pam_systemd /etc/pam.d/sudo /etc/pam.d/common-session*",))
@@ -291,6 +291,8 @@ class Decide:
             reason = f"grant {session.grant} ended before the command started"
             self._sessions.end(session, reason)
             return _denied("no-grant", reason, ())
+        if context.peer.pid != session.pid:
+            self._sessions.follow(session, context.peer.pid)
         self._of_connection[context.connection] = session
         return {"verdict": "allow"}
 

@@ -25,7 +25,7 @@ async def explain_to(
     person: Person,
     argv: Sequence[str],
     run_as: str | None,
-    cwd: str,
+    cwd: AbsPath,
     held: Sequence[HeldGrant],
     refused: Sequence[DocumentRefused],
     state: DaemonState,
@@ -42,7 +42,7 @@ async def explain_to(
         mode="command",
         path=_look_up(argv[0]),
         argv=tuple(argv),
-        cwd=AbsPath(cwd),
+        cwd=cwd,
     )
 
     def run() -> Explanation:

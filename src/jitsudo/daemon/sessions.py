@@ -141,6 +141,19 @@ class Sessions:
             raise
         asyncio.get_running_loop().add_reader(session.pidfd, self._sudo_ended, session)
 
+    def follow(self, session: Session, pid: int) -> None:
+        """`sudo -b` goes on in a child of itself: from now on, that one is the session's sudo. Raises Failed."""
+        try:
+            pidfd = os.pidfd_open(pid)
+            start_time = read_process(pid).start_time
+        except OSError:
+            raise Failed("sudo ended before it got its answer") from None
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(session.pidfd)
+        os.close(session.pidfd)
+        session.pid, session.start_time, session.pidfd = pid, start_time, pidfd
+        loop.add_reader(pidfd, self._sudo_ended, session)
+
     def abandon(self, session: Session, outcome: str) -> None:
         """The session was put on record, but its command is not to run. sudo leaves the scope by ending."""
         session.outcome = outcome

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jitsudo.errors import Denied
-from jitsudo.types import Uid
+from jitsudo.types import AbsPath, Uid
 
 SO_PEERPIDFD: Final = 77  # Linux 6.5, asm-generic/socket.h; not yet in Python's socket module
 UNSET_LOGIN_UID: Final = 0xFFFF_FFFF  # proc(5), /proc/PID/loginuid
@@ -61,6 +61,17 @@ def read_cgroup(pid: int) -> str:
         if line.startswith(b"0::"):
             return line[3:].decode("utf-8", "surrogateescape")
     return ""
+
+
+def read_cwd(pid: int) -> AbsPath:
+    """The process's current directory. Raises Denied where it cannot be established."""
+    try:
+        path = os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        path = ""
+    if not path.startswith("/") or path.endswith(" (deleted)"):
+        raise Denied("the current directory was deleted or cannot be seen", "change to one that exists: cd /")
+    return AbsPath(path)
 
 
 def read_credentials(pid: int) -> Credentials:

@@ -319,19 +319,6 @@ def test_arguments_that_are_not_utf8_are_sent_as_they_are(run: Any) -> None:
     assert run(["cancel", "\udcff"], refused("not-found", "x"))[0] == 2
 
 
-def test_a_current_directory_that_is_gone_is_an_error_not_a_traceback(
-    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """explain says where it would run."""
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
-    status, _ = run(["explain", "--", "id"], ok(verdict="allow", text="x"))
-    monkeypatch.undo()
-    assert status != 0
-    assert "Traceback" not in capsys.readouterr().err
-
 
 MAIN = """import sys
 from jitsudo import client

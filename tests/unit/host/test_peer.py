@@ -20,7 +20,7 @@ import pytest
 
 from jitsudo.errors import Denied
 from jitsudo.host import ending, peer, processes, scopes
-from jitsudo.host.peer import ancestry, identify, is_running, read_cgroup, read_credentials, read_process
+from jitsudo.host.peer import ancestry, identify, is_running, read_cgroup, read_credentials, read_cwd, read_process
 from jitsudo.types import SessionId
 
 CONNECT = """
@@ -353,3 +353,17 @@ LOGINS = {
 def test_a_login_session_is_recognised_where_logind_puts_it(path: str, expected: str | None) -> None:
     """What looks like one inside a person's own cgroup would otherwise get somebody else's login ended."""
     assert ending._login_scope(path) == expected
+
+
+def test_the_current_directory_is_the_processs_own(tmp_path: Path) -> None:
+    """As the kernel has it; one that was deleted, or a process that is gone, is refused."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    with subprocess.Popen(["/bin/sleep", "60"], cwd=gone) as child:
+        assert read_cwd(child.pid) == str(gone)
+        gone.rmdir()
+        with pytest.raises(Denied, match="was deleted"):
+            read_cwd(child.pid)
+        child.kill()
+    with pytest.raises(Denied, match="cannot be seen"):
+        read_cwd(child.pid)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from bench import ALICE, BOB, HOST, NOW, ROOT, load, role_text
 
+from bench import ALICE, BOB, HOST, NOW, ROOT, load, role_text
 from jitsudo.policy.access import (
     ApproverId,
     approvals_satisfied,

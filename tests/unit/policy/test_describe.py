@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from bench import role
 
+from bench import role
 from jitsudo.policy.describe import describe_rule
 from jitsudo.types import RoleName
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from bench import ALICE, BOB, HOST, NOW, MemoryWorld, act, held, load, role, role_text, rule, world
 
+from bench import ALICE, BOB, HOST, NOW, MemoryWorld, act, held, load, role, role_text, rule, world
 from jitsudo.policy import evaluate as evaluate_module
 from jitsudo.policy.evaluate import Action, Allow, Deny, HeldGrant, Host, Verdict, evaluate, suggest
 from jitsudo.policy.model import Never, Policy, Within

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bench import HOST, NOW, act, held, load, role_text, world
-
 from jitsudo.policy.evaluate import Challenge, evaluate
 from jitsudo.policy.explain import explain, verdict_line
 from jitsudo.types import RoleName

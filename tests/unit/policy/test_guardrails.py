@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from bench import MemoryWorld, act, load, world
 
+from bench import MemoryWorld, act, load, world
 from jitsudo.policy.argv import MAX_ARGUMENTS
 from jitsudo.policy.guardrails import GuardrailFinding, check_guardrail
 from jitsudo.policy.paths import Place

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from bench import HOST, NOW, MemoryWorld, act, held, rule, world
 
+from bench import HOST, NOW, MemoryWorld, act, held, rule, world
 from jitsudo.policy.argv import MAX_ARGUMENTS, argument_matches
 from jitsudo.policy.evaluate import Allow, evaluate
 from jitsudo.policy.paths import Place

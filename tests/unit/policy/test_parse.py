@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bench import load, role_text
 
+from bench import load, role_text
 from jitsudo.errors import PolicyInvalid
 from jitsudo.host.policyfiles import load_policy_bytes
 from jitsudo.policy import rules

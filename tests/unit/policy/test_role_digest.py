@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from bench import load
 
+from bench import load
 from jitsudo.policy.digest import role_digest
 from jitsudo.types import RoleName
 
