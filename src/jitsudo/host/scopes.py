@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,7 +56,9 @@ def is_populated(session: SessionId) -> bool:
     """Whether any process is left in the session's scope (cgroups(7), cgroup.events)."""
     try:
         events = (CGROUP_ROOT / scope_cgroup(session).lstrip("/") / "cgroup.events").read_text("ascii")
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENODEV):  # the latter: it was removed after it had been opened
+            raise
         return False
     return "populated 1" in events.splitlines()
 
@@ -62,19 +66,20 @@ def is_populated(session: SessionId) -> bool:
 def members(session: SessionId) -> list[int]:
     """The pids in the session's scope, those in cgroups beneath it included."""
     found = []
-    for path in (CGROUP_ROOT / scope_cgroup(session).lstrip("/")).rglob("cgroup.procs"):
-        with contextlib.suppress(OSError):  # a cgroup may go while we read
-            found += [int(pid) for pid in path.read_text("ascii").split()]
+    # A cgroup may go while we look: os.walk leaves out what it cannot list.
+    for folder, _, _ in os.walk(CGROUP_ROOT / scope_cgroup(session).lstrip("/")):
+        with contextlib.suppress(OSError):
+            found += [int(pid) for pid in Path(folder, "cgroup.procs").read_text("ascii").split()]
     return found
 
 
 def existing() -> list[SessionId]:
     """Every session that has a scope, whether anybody knows of it or not, even with nothing in it any more."""
     found = []
-    for path in (CGROUP_ROOT / SLICE).glob("jitsudo-S-*.scope"):
-        name = session_in_cgroup(f"/{SLICE}/{path.name}")
-        with contextlib.suppress(InvalidValue):  # a scope that somebody else named so
-            found.append(SessionId(name))
+    _, names, _ = next(os.walk(CGROUP_ROOT / SLICE), ("", [], []))
+    for name in names:
+        with contextlib.suppress(InvalidValue):  # no scope of ours, or one that somebody else named so
+            found.append(SessionId(session_in_cgroup(f"/{SLICE}/{name}")))
     return found
 
 
