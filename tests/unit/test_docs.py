@@ -39,6 +39,7 @@ SAMPLES: Mapping[str, object] = {
     "exit_status": 0,
     "pids": [1],
     "step": 7,
+    "reason": "INC-4711 why",
 }
 
 

@@ -158,6 +158,9 @@ class Decide:
 
         def run() -> Allow | Deny | Challenge:
             with HostWorld(SystemAccounts().by_name, descriptors.get("root"), descriptors.get("cwd")) as world:
+                if descriptors.get("cwd") is not None and not world.cwd_is(action.cwd):
+                    # In a chroot of the caller's, say: paths would be looked up elsewhere than where the command opens them.
+                    raise Denied("the current directory is not what it is called", "change to it by its full name")
                 return evaluate(action, policy, held, host, now, world)
 
         verdict = await self._in_thread(asked.behind.person, run)

@@ -63,8 +63,10 @@ class Timers:
     async def _mend(self) -> None:
         """After a failure to write: try again, from what is durable."""
         if self._state.ledger.failure is not None:
+            failure = self._state.ledger.failure
             await asyncio.sleep(LONGEST_SLEEP)
             self._state.reopen()
+            self._state.note(self._state.now(), self._state.journal.daemon_degraded(failure.sentence))
             if (damage := self._state.take_damage()) is not None:
                 self._state.note(self._state.now(), self._state.journal.ledger_quarantined(damage))
             log.warning("the ledger was opened again after a failure to write")

@@ -7,6 +7,7 @@ Values from people and command lines are redacted here, before anything is store
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from jitsudo.types import Person, is_plain_text
 ERROR, WARNING, NOTICE, INFO = 3, 4, 5, 6  # syslog(3)
 AUTHPRIV: Final = 10
 MAX_MESSAGE_CHARS: Final = 4096
+# What trackers call an issue (INC0012345 of one, INC-4711 of another): the first in a reason goes into a field of its own.
+_TICKET: Final = re.compile(r"\b[A-Z]{2,10}(?:-[0-9]{1,12}|[0-9]{5,12})\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +185,9 @@ class Journal:
         }
 
     def request_created(self, request: str, person: Person, role: str, reason: str, envelope: str) -> Entry:
+        ticket = _TICKET.search(reason)
         body = {**_person(person), "request": request, "role": role, "reason": self._redactor.text(reason)}
-        return Entry("request.created", {**body, "envelope": envelope})
+        return Entry("request.created", {**body, "ticket": ticket[0] if ticket else None, "envelope": envelope})
 
     def request_denied(self, request: str, by: Person, reason: str) -> Entry:
         body = {**_person(by), "request": request, "by": by.name, "reason": self._redactor.text(reason)}

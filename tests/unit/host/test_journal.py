@@ -220,3 +220,18 @@ def test_a_body_that_is_no_object_is_not_ours() -> None:
         with pytest.raises(ValueError, match="not an object"):
             Row(1, 1, "b", "heartbeat", body, GENESIS, GENESIS).content()
     assert journal.KINDS["heartbeat"].priority == journal.INFO
+
+
+@pytest.mark.parametrize(
+    ("reason", "ticket"),
+    [
+        ("INC-4711 nginx is down", "INC-4711"),
+        ("nginx is down (INC0012345, CHG-1)", "INC0012345"),
+        ("nginx is down", None),
+        ("inc-4711 in small letters", None),
+        ("SHA256 and HTTP404 are no tickets", None),
+    ],
+)
+def test_the_first_ticket_in_a_reason_has_a_field_of_its_own(reason: str, ticket: str | None) -> None:
+    """So that a SIEM can join requests with what asked for them."""
+    assert made().request_created("R-AAAAAAAA", ALICE, "web", reason, "{}").body["ticket"] == ticket
