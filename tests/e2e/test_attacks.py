@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from acts import LEDGER, REASON, Journal, ask, assert_refused, grants_of, obtain, restart_daemon, sudo, until
+from acts import LEDGER, REASON, Journal, ask, assert_refused, obtain, restart_daemon, sudo, until
 from lab import Lab
 
 TRY_ALL = Path(__file__).parent / "data" / "try_all.py"
@@ -220,7 +220,8 @@ def test_a_revoked_standing_grant_stays_revoked(clean: Lab) -> None:
     """The next command does not bring another, nor does a restart; a role that says something else does."""
     try:
         assert sudo(clean, "-n", "true", user="agent").returncode == 0
-        grant = next(g["id"] for g in grants_of(clean, None) if g["person"] == "agent")
+        live = json.loads(clean.run("jitsudo", "status", "--json", check=True).stdout)["grants"]
+        grant = next(g["id"] for g in live if g["person"] == "agent")
         clean.run("jitsudo", "revoke", grant, "--reason", "the agent is broken", check=True)
         assert_refused(sudo(clean, "-n", "true", user="agent"), "holds no grant")
         restart_daemon(clean)
