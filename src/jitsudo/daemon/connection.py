@@ -71,7 +71,7 @@ class Connection:
         descriptors, self._descriptors = Descriptors(self._descriptors), []
         try:
             return Call.parse(decode_frame(self._frames.pop(0))), descriptors
-        except BaseException:
+        except BaseException:  # whatever it is, descriptors must not leak; raised again
             descriptors.close()
             raise
 

@@ -202,7 +202,7 @@ class Control:
         approval = self._approvals[context.connection]
         try:
             prompts = await prompting
-        except BaseException as error:
+        except BaseException as error:  # cancelled, too: the approval is dropped, never counted; raised again
             await self._drop(context.connection)
             if isinstance(error, AuthenticationFailed):
                 self._approving.authentication_failed(approval.asker, approval.request, error)

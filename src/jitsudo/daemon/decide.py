@@ -231,7 +231,7 @@ class Decide:
             still = State.USED_UP if uses_up else State.ACTIVE
             if self._state.book.grants[session.grant].state is not still or session.ending is not None:
                 raise Denied("the grant ended just now")
-        except BaseException as error:
+        except BaseException as error:  # cancelled, too: nothing is allowed, and the record says so; raised again
             self._sessions.abandon(session, f"not allowed after all: {error}")
             raise
 

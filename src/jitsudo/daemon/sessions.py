@@ -136,7 +136,7 @@ class Sessions:
             await self._manager.start_scope(
                 session.id, session.pid, f"{session.person.name}: {session.command[:200]} (jitsudo)", longest
             )
-        except BaseException:
+        except BaseException:  # cancelled, too: the scope is not to be taken for a session; raised again
             self._forget(session)
             raise
         asyncio.get_running_loop().add_reader(session.pidfd, self._sudo_ended, session)

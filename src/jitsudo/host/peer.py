@@ -142,7 +142,7 @@ def identify(connection: socket.socket) -> Peer:
         peer = Peer(uid=Uid(uid & 0xFFFF_FFFF), pid=pid, credentials=read_credentials(pid), pidfd=pidfd)
         if not peer.is_alive() or peer.credentials.effective_uid != uid:
             raise unknown
-    except BaseException as error:
+    except BaseException as error:  # whatever it is, the pidfd must not leak; nobody is identified
         os.close(pidfd)
         if isinstance(error, OSError):
             raise unknown from None
