@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from jitsudo.errors import TooMany
-from jitsudo.types import AbsPath, Account
+from jitsudo.types import AbsPath, Account, Digest
 
 # Some 10 µs each. A command line of 2 MiB would otherwise have a thread walk the file system for minutes, unstoppably.
 MAX_STEPS: Final = 100_000
@@ -47,6 +47,12 @@ class World(Protocol):
     def user(self, name: str) -> Account | None:
         """The user database's entry of that name; None if there is none."""
 
+    def group(self, name: str) -> bool:
+        """Whether the user database has a group of that name."""
+
+    def digest(self, path: AbsPath) -> Digest | None:
+        """The SHA-256 of the file's content; None if it cannot be read, or is too large to."""
+
 
 class Bounded:
     """A world that answers as long as there is time: beyond MAX_STEPS path components in all, asking raises, which denies."""
@@ -68,6 +74,15 @@ class Bounded:
     def user(self, name: str) -> Account | None:
         """See `World.user`."""
         return self._world.user(name)
+
+    def group(self, name: str) -> bool:
+        """See `World.group`."""
+        return self._world.group(name)
+
+    def digest(self, path: AbsPath) -> Digest | None:
+        """See `World.digest`."""
+        self._count(path)
+        return self._world.digest(path)
 
     def _count(self, path: AbsPath) -> None:
         self._left -= 1 + path.count("/")
