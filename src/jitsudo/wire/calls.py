@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import resources
+from typing import Final, Literal, get_args
 
 from jitsudo.errors import InvalidValue, JitsudoError, ProtocolViolation
 from jitsudo.wire.fields import Fields
@@ -14,6 +15,9 @@ CONTROL = "io.jitsudo.Control"
 SERVICE = "org.varlink.service"
 MAX_DESCRIPTORS = 4
 DESCRIPTOR_NAMES = frozenset({"root", "cwd", "command", "terminal"})
+
+Outcome = Literal["proven", "signed", "confirmed", "failed", "declined", "unavailable"]
+MAX_SIGNATURE_CHARS: Final = 16_384  # of an armoured SSHSIG
 
 
 def interface_text(interface: str) -> str:
@@ -87,7 +91,7 @@ class Invocation:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """May this command run?"""
+    """May this command run? `account` is why the PAM stack says that the caller's account may not be used, if it does."""
 
     invocation: Invocation
     argv: tuple[str, ...]
@@ -95,6 +99,7 @@ class Check:
     command: str | None
     descriptors: tuple[str, ...]
     sub_command: bool
+    account: str | None = None
 
     @classmethod
     def parse(cls, parameters: Json) -> Check:
@@ -106,12 +111,63 @@ class Check:
             command=fields.optional_text("command"),
             descriptors=fields.texts("descriptors"),
             sub_command=fields.boolean("sub_command"),
+            account=fields.optional_text("account"),
         )
         fields.done()
         names = check.descriptors
         if len(set(names)) != len(names) or not DESCRIPTOR_NAMES.issuperset(names):
             raise InvalidValue("Check: descriptors: unknown or repeated name")
         return check
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of the challenge that the connection was answered with."""
+
+    outcome: Outcome
+    signature: str | None
+
+    @classmethod
+    def parse(cls, parameters: Json) -> Answer:
+        fields = Fields(parameters, "Answer")
+        outcome, signature = fields.text("outcome"), fields.optional_text("signature")
+        fields.done()
+        for known in get_args(Outcome):
+            if outcome == known and (signature is not None) == (known == "signed"):
+                if signature is not None and len(signature) > MAX_SIGNATURE_CHARS:
+                    raise InvalidValue(f"Answer: a signature has at most {MAX_SIGNATURE_CHARS} characters")
+                return cls(known, signature)
+        raise InvalidValue("Answer: no such outcome, or a signature that does not belong to it")
+
+
+@dataclass(frozen=True, slots=True)
+class Validate:
+    """sudo -v"""
+
+    invocation: Invocation
+    account: str | None
+
+    @classmethod
+    def parse(cls, parameters: Json) -> Validate:
+        fields = Fields(parameters, "Validate")
+        call = cls(fields.nested("invocation", Invocation.read), fields.optional_text("account"))
+        fields.done()
+        return call
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidate:
+    """sudo -k, sudo -K"""
+
+    invocation: Invocation
+    remove: bool
+
+    @classmethod
+    def parse(cls, parameters: Json) -> Invalidate:
+        fields = Fields(parameters, "Invalidate")
+        call = cls(fields.nested("invocation", Invocation.read), fields.boolean("remove"))
+        fields.done()
+        return call
 
 
 @dataclass(frozen=True, slots=True)
