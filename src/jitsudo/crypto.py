@@ -1,17 +1,23 @@
-"""SSH keys and signatures: the only module that uses `cryptography`. Ed25519 alone, so far.
+"""SSH keys and signatures: the only module that uses `cryptography`.
 
-A signature is accepted if OpenSSH's `ssh-keygen -Y verify` accepts it, and it is spelt as `ssh-keygen -Y sign` spells it.
+Documents are signed by Ed25519 keys alone; a challenge may be signed by ECDSA keys and by security keys too. A signature is accepted if OpenSSH's `ssh-keygen -Y verify` accepts it, and it is spelt as `ssh-keygen -Y sign` spells it.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -25,7 +31,9 @@ from jitsudo.grants.envelope import Kind, Namespace, Signature
 from jitsudo.grants.sshsig import Reader, Sshsig, armour, fingerprint, parse_sshsig, signed_data, string
 from jitsudo.types import HostId
 
+CHALLENGE_NAMESPACE = "jitsudo-challenge@1"
 ED25519 = "ssh-ed25519"
+USER_PRESENT = 0x01  # OpenSSH, PROTOCOL.u2f: the flags of a security key's signature
 MAX_KEY_BYTES = 16 * 1024
 
 # RFC 8032, section 5.1: the field, the curve's constant d, the order of the base point.
@@ -115,6 +123,28 @@ def verify_sshsig(armoured: str, namespace: Namespace, payload: bytes) -> Verifi
     return VerifiedKey(sig.fingerprint, ED25519)
 
 
+def verify_challenge(armoured: str, nonce: str, allowed_keys: Sequence[str]) -> VerifiedKey:
+    """The key among `allowed_keys` whose valid signature over exactly `nonce` this is; raises `InvalidValue`.
+
+    `allowed_keys` are `type base64 [comment]`, as an approver's are. Of a security key (`sk-…`), its touch must have been
+    confirmed. The nonce counts as UTF-8.
+    """
+    sig = parse_sshsig(armoured)
+    if sig.namespace != CHALLENGE_NAMESPACE:
+        raise InvalidValue(f"an SSH signature is for {sig.namespace!r}, not for '{CHALLENGE_NAMESPACE}'")
+    if not any(_blob_of(line) == sig.public_key for line in allowed_keys):
+        raise InvalidValue("an SSH signature is by a key that does not count here")
+    key_type = Reader(sig.public_key).string().decode("ascii", "replace")
+    check = _CHECKS.get(key_type)
+    if check is None:
+        raise InvalidValue("an SSH key is of a type that is not supported", "supported are " + ", ".join(_CHECKS))
+    try:
+        check(sig, signed_data(sig.namespace, nonce.encode()))
+    except (InvalidSignature, ValueError) as error:
+        raise InvalidValue("an SSH signature is not valid for this challenge") from error
+    return VerifiedKey(sig.fingerprint, key_type)
+
+
 def parse_public_line(line: str) -> VerifiedKey:
     """The public key in a line `ssh-ed25519 AAAA… [comment]`, for enrolment; raises `InvalidValue`."""
     words = line.split(None, 2)
@@ -128,6 +158,107 @@ def parse_public_line(line: str) -> VerifiedKey:
         raise InvalidValue("a public key is not canonical base64")
     _ed25519_point(blob)
     return VerifiedKey(fingerprint(blob), ED25519)
+
+
+# What an agent's keys sign. Each check raises InvalidValue, InvalidSignature or ValueError.
+
+
+def _check_ed25519(sig: Sshsig, data: bytes) -> None:
+    made = _signature_of(sig, ED25519)
+    Ed25519PublicKey.from_public_bytes(_ed25519_point(sig.public_key)).verify(made.string(), data)
+    made.end()
+
+
+def _check_sk_ed25519(sig: Sshsig, data: bytes) -> None:
+    key = Reader(sig.public_key)
+    key_type, raw, application = key.string(), key.string(), key.string()
+    key.end()
+    if not is_strong_ed25519_point(raw):
+        raise InvalidValue("an Ed25519 public key is weak: not a canonical point of prime order")
+    made = _signature_of(sig, key_type.decode())
+    proof = made.string()
+    Ed25519PublicKey.from_public_bytes(raw).verify(proof, _touched(made, application, data))
+
+
+def _check_ecdsa(sig: Sshsig, data: bytes) -> None:
+    key = Reader(sig.public_key)
+    key_type, curve, point = key.string(), key.string().decode("ascii", "replace"), key.string()
+    key.end()
+    if curve not in _CURVES or key_type != b"ecdsa-sha2-" + curve.encode():
+        raise InvalidValue("an ECDSA key is not on the curve of its type")
+    made = _signature_of(sig, key_type.decode())
+    _verify_ecdsa(curve, point, made.string(), data)
+    made.end()
+
+
+def _check_sk_ecdsa(sig: Sshsig, data: bytes) -> None:
+    key = Reader(sig.public_key)
+    key_type, curve, point, application = key.string(), key.string(), key.string(), key.string()
+    key.end()
+    if curve != b"nistp256":
+        raise InvalidValue("an ECDSA key is not on the curve of its type")
+    made = _signature_of(sig, key_type.decode())
+    proof = made.string()
+    _verify_ecdsa("nistp256", point, proof, _touched(made, application, data))
+
+
+def _verify_ecdsa(curve: str, point: bytes, proof: bytes, data: bytes) -> None:
+    """RFC 5656, sections 3.1 and 3.1.2; the point uncompressed, as OpenSSH demands."""
+    if point[:1] != b"\x04":
+        raise InvalidValue("an ECDSA key is not an uncompressed point")
+    of_curve, algorithm = _CURVES[curve]
+    numbers = Reader(proof)
+    r, s = _mpint(numbers.string()), _mpint(numbers.string())
+    numbers.end()
+    key = ec.EllipticCurvePublicKey.from_encoded_point(of_curve, point)
+    key.verify(encode_dss_signature(r, s), data, ec.ECDSA(algorithm))
+
+
+def _touched(made: Reader, application: bytes, data: bytes) -> bytes:
+    """What a security key signs in place of `data` (OpenSSH, PROTOCOL.u2f); raises `InvalidValue` where nobody touched it."""
+    flags, counter = made.take(1), made.take(4)
+    made.end()
+    if not flags[0] & USER_PRESENT:
+        raise InvalidValue("a security key signed without being touched")
+    return hashlib.sha256(application).digest() + flags + counter + hashlib.sha256(data).digest()
+
+
+def _signature_of(sig: Sshsig, key_type: str) -> Reader:
+    """What follows the type in a signature's blob; a signature of another type than its key's is refused."""
+    reader = Reader(sig.signature)
+    if reader.string() != key_type.encode():
+        raise InvalidValue("an SSH signature is not of its key's type")
+    return reader
+
+
+def _mpint(raw: bytes) -> int:
+    """RFC 4251, section 5: positive, without superfluous zeros."""
+    if not raw or raw[0] & 0x80 or (raw[0] == 0 and (len(raw) == 1 or not raw[1] & 0x80)):
+        raise InvalidValue("an ECDSA signature holds a number that is not positive or not in its shortest form")
+    return int.from_bytes(raw, "big")
+
+
+def _blob_of(line: str) -> bytes | None:
+    words = line.split(None, 2)
+    try:
+        return base64.b64decode(words[1], validate=True) if len(words) > 1 else None
+    except (binascii.Error, ValueError):
+        return None
+
+
+_CURVES: Final[Mapping[str, tuple[ec.EllipticCurve, HashAlgorithm]]] = {
+    "nistp256": (ec.SECP256R1(), SHA256()),
+    "nistp384": (ec.SECP384R1(), SHA384()),
+    "nistp521": (ec.SECP521R1(), SHA512()),
+}
+_CHECKS: Final[Mapping[str, Callable[[Sshsig, bytes], None]]] = {
+    ED25519: _check_ed25519,
+    "ecdsa-sha2-nistp256": _check_ecdsa,
+    "ecdsa-sha2-nistp384": _check_ecdsa,
+    "ecdsa-sha2-nistp521": _check_ecdsa,
+    "sk-ssh-ed25519@openssh.com": _check_sk_ed25519,
+    "sk-ecdsa-sha2-nistp256@openssh.com": _check_sk_ecdsa,
+}
 
 
 def _public_blob(raw: bytes) -> bytes:
