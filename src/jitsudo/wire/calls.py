@@ -7,6 +7,7 @@ from importlib import resources
 from typing import Final, Literal, get_args
 
 from jitsudo.errors import InvalidValue, JitsudoError, ProtocolViolation
+from jitsudo.types import AbsPath, Digest
 from jitsudo.wire.fields import Fields
 from jitsudo.wire.framing import Json
 
@@ -18,6 +19,7 @@ DESCRIPTOR_NAMES = frozenset({"root", "cwd", "command", "terminal"})
 
 Outcome = Literal["proven", "signed", "confirmed", "failed", "declined", "unavailable"]
 MAX_SIGNATURE_CHARS: Final = 16_384  # of an armoured SSHSIG
+MAX_DIFF_CHARS: Final = 65_536  # of an edited file
 
 
 def interface_text(interface: str) -> str:
@@ -167,6 +169,31 @@ class Invalidate:
         fields = Fields(parameters, "Invalidate")
         call = cls(fields.nested("invocation", Invocation.read), fields.boolean("remove"))
         fields.done()
+        return call
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """A file that the root helper of checked edits installed."""
+
+    path: AbsPath
+    before: Digest | None
+    after: Digest
+    diff: str
+
+    @classmethod
+    def parse(cls, parameters: Json) -> Edited:
+        fields = Fields(parameters, "Edited")
+        before = fields.optional_text("before")
+        call = cls(
+            path=AbsPath(fields.text("path")),
+            before=None if before is None else Digest(before),
+            after=Digest(fields.text("after")),
+            diff=fields.text("diff"),
+        )
+        fields.done()
+        if len(call.diff) > MAX_DIFF_CHARS:
+            raise InvalidValue(f"Edited: a diff has at most {MAX_DIFF_CHARS} characters")
         return call
 
 
