@@ -1,6 +1,7 @@
 """SSH keys and signatures: the only module that uses `cryptography`.
 
-Documents are signed by Ed25519 keys alone; a challenge may be signed by ECDSA keys and by security keys too. A signature is accepted if OpenSSH's `ssh-keygen -Y verify` accepts it, and it is spelt as `ssh-keygen -Y sign` spells it.
+Documents are signed by Ed25519 keys alone; a challenge may be signed by RSA, ECDSA and security keys too. A signature is
+accepted if OpenSSH's `ssh-keygen -Y verify` accepts it, and it is spelt as `ssh-keygen -Y sign` spells it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
@@ -33,6 +34,8 @@ from jitsudo.types import HostId
 
 CHALLENGE_NAMESPACE = "jitsudo-challenge@1"
 ED25519 = "ssh-ed25519"
+MIN_RSA_BITS = 2048
+MAX_RSA_BITS = 8192
 USER_PRESENT = 0x01  # OpenSSH, PROTOCOL.u2f: the flags of a security key's signature
 MAX_KEY_BYTES = 16 * 1024
 
@@ -202,6 +205,23 @@ def _check_sk_ecdsa(sig: Sshsig, data: bytes) -> None:
     _verify_ecdsa("nistp256", point, proof, _touched(made, application, data))
 
 
+def _check_rsa(sig: Sshsig, data: bytes) -> None:
+    """RFC 8332, with SHA-2 alone."""
+    key = Reader(sig.public_key)
+    key.string()
+    exponent, modulus = _mpint(key.string()), _mpint(key.string())
+    key.end()
+    if not MIN_RSA_BITS <= modulus.bit_length() <= MAX_RSA_BITS:
+        raise InvalidValue(f"an RSA key must have {MIN_RSA_BITS} to {MAX_RSA_BITS} bits")
+    made = Reader(sig.signature)
+    algorithm = {b"rsa-sha2-256": SHA256(), b"rsa-sha2-512": SHA512()}.get(made.string())
+    if algorithm is None:
+        raise InvalidValue("an SSH signature is not of its key's type")
+    proof = made.string()
+    made.end()
+    rsa.RSAPublicNumbers(exponent, modulus).public_key().verify(proof, data, padding.PKCS1v15(), algorithm)
+
+
 def _verify_ecdsa(curve: str, point: bytes, proof: bytes, data: bytes) -> None:
     """RFC 5656, sections 3.1 and 3.1.2; the point uncompressed, as OpenSSH demands."""
     if point[:1] != b"\x04":
@@ -234,7 +254,7 @@ def _signature_of(sig: Sshsig, key_type: str) -> Reader:
 def _mpint(raw: bytes) -> int:
     """RFC 4251, section 5: positive, without superfluous zeros."""
     if not raw or raw[0] & 0x80 or (raw[0] == 0 and (len(raw) == 1 or not raw[1] & 0x80)):
-        raise InvalidValue("an ECDSA signature holds a number that is not positive or not in its shortest form")
+        raise InvalidValue("an SSH key or signature holds a number that is not positive or not in its shortest form")
     return int.from_bytes(raw, "big")
 
 
@@ -253,6 +273,7 @@ _CURVES: Final[Mapping[str, tuple[ec.EllipticCurve, HashAlgorithm]]] = {
 }
 _CHECKS: Final[Mapping[str, Callable[[Sshsig, bytes], None]]] = {
     ED25519: _check_ed25519,
+    "ssh-rsa": _check_rsa,
     "ecdsa-sha2-nistp256": _check_ecdsa,
     "ecdsa-sha2-nistp384": _check_ecdsa,
     "ecdsa-sha2-nistp521": _check_ecdsa,

@@ -112,8 +112,7 @@ class Tickets:
         except OSError as error:
             # A full disk still lets go of files.
             try:
-                assert self._path is not None
-                self._path.unlink(missing_ok=True)
+                self._erase()
             except OSError:
                 raise Failed(f"{self._path} cannot be written: {error.strerror}", "have root look at the disk") from None
 
@@ -135,6 +134,10 @@ class Tickets:
         with os.fdopen(descriptor, "wb") as file:
             file.write(_encode(self._tickets, self._boot))
         temporary.rename(self._path)
+
+    def _erase(self) -> None:
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
 
 
 def _encode(tickets: Mapping[tuple[Place, Proof], float], boot: str) -> bytes:
