@@ -6,6 +6,7 @@ caller's umask where `umask` is.
 
 from __future__ import annotations
 
+from jitsudo.elevation.options import MAX_NUMBER
 from jitsudo.elevation.runas import Target
 from jitsudo.errors import InvalidValue
 from jitsudo.types import MAX_DURATION_SECONDS
@@ -14,15 +15,31 @@ UMASK = "022"
 CLOSEFROM = "3"
 
 
-def build_command_info(target: Target, path: str, cwd: str | None, *, timeout: int | None = None) -> tuple[str, ...]:
+def build_command_info(
+    target: Target,
+    path: str,
+    cwd: str | None,
+    *,
+    timeout: int | None = None,
+    cwd_optional: bool = False,
+    closefrom: int | None = None,
+    preserve_groups: bool = False,
+    edit_files: int | None = None,
+    pinned: bool = False,
+) -> tuple[str, ...]:
     """The items, each `key=value`. `cwd` None: the caller's; `timeout` in whole seconds, None: no limit.
 
-    Raises InvalidValue where a path is not absolute or cannot be passed on, or the time-out is not one.
+    `edit_files`: sudo's own sudoedit on so many files at the end of argv. `pinned`: a digest was checked, so sudo has to
+    execute the very file that was read: the item `execfd=command` then stands for the descriptor that the front end passed
+    to the daemon under the name `command`, which the daemon compared with the file whose content it read. The front end,
+    which still has it open, puts its number there (`execfd=7`) and leaves it open; where it no longer has it, it refuses.
+
+    Raises InvalidValue where a path is not absolute or cannot be passed on, or a number is out of range.
     """
     items = [
         f"command={_path(path)}",
         f"umask={UMASK}",
-        f"closefrom={CLOSEFROM}",
+        f"closefrom={CLOSEFROM if closefrom is None else _descriptor(closefrom)}",
         # Input injected into the caller's terminal (TIOCSTI) has to stay in the command's own (CVE-2005-4890).
         "use_pty=true",
         f"runas_uid={int(target.account.uid)}",
@@ -36,9 +53,25 @@ def build_command_info(target: Target, path: str, cwd: str | None, *, timeout: i
         items.append(f"runas_group={target.group_name}")
     if cwd is not None:
         items.append(f"cwd={_path(cwd)}")
+        if cwd_optional:
+            items.append("cwd_optional=true")
     if timeout is not None:
         items.append(f"timeout={_seconds(timeout)}")
+    if preserve_groups:
+        # sudo then leaves the caller's groups as they are, and does not look at runas_groups.
+        items.append("preserve_groups=true")
+    if pinned:
+        items.append("execfd=command")
+    if edit_files is not None:
+        # A folder that the person can write lets them swap the file meanwhile (CVE-2021-23240): sudo looks once more.
+        items += ["sudoedit=true", f"sudoedit_nfiles={edit_files}", "sudoedit_checkdir=true", "sudoedit_follow=false"]
     return tuple(items)
+
+
+def _descriptor(number: int) -> int:
+    if not 3 <= number <= MAX_NUMBER:
+        raise InvalidValue(f"not a descriptor to close from: {number!r}", "3 or more")
+    return number
 
 
 def _groups(target: Target) -> str:

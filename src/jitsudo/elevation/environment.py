@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from jitsudo.elevation.options import Caller
+from jitsudo.elevation.options import Caller, Mode
 from jitsudo.elevation.runas import Target
 from jitsudo.errors import InvalidValue
 from jitsudo.types import MAX_PATH_BYTES, Account
@@ -50,10 +50,15 @@ def build_environment(
     *,
     keep: Collection[str] = (),
     set_: Mapping[str, str] | None = None,
+    added: Sequence[str] = (),
+    keep_all: bool = False,
+    mode: Mode = "command",
 ) -> tuple[str, ...]:
     """The whole environment as `NAME=value`, sorted by name.
 
-    `keep` and `set_` are the role's: exact names to keep from the caller, and variables to set. What identifies the
+    `keep` and `set_` are the role's: exact names to keep from the caller, and variables to set. `added` are sudo's own
+    `VAR=value` and `--preserve-env=LIST` (Options.env_add), `keep_all` is -E: both only where the verdict admits them. In
+    mode `edit` it is the caller's own environment, since the editor runs as the caller. What identifies the
     target and the caller (HOME, USER, PATH, SUDO_* …) is ours, whatever a role or the caller says. Raises InvalidValue
     where the command, an argument or `set_` cannot stand in an environment.
     """

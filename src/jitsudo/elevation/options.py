@@ -15,6 +15,7 @@ from jitsudo.errors import Denied, InvalidValue
 from jitsudo.types import Gid, Uid, UserName
 
 Mode = Literal["command", "shell", "login-shell", "edit"]
+GatedOption = Literal["-E", "-C", "-D", "-T", "-P", "VAR"]
 T = TypeVar("T")
 
 MAX_PID = 4_194_304  # PID_MAX_LIMIT of 64-bit Linux, proc(5)
@@ -144,6 +145,29 @@ def check_supported(options: Options, listing: bool) -> None:
     for given, sentence, hint in _unsupported(options, listing):
         if given:
             raise OptionRefused(sentence, hint)
+
+
+def asked_options(options: Options) -> frozenset[GatedOption]:
+    """Which options were given that a role has to admit. `VAR`: a variable is set that would not be kept anyway."""
+    given: dict[GatedOption, bool] = {
+        "-E": options.preserve_environment,
+        "-C": options.closefrom is not None,
+        "-D": options.cwd is not None,
+        "-T": command_timeout(options) is not None,
+        "-P": options.preserve_groups,
+        "VAR": bool(asked_variables(options)),
+    }
+    return frozenset(option for option, is_given in given.items() if is_given)
+
+
+def asked_variables(options: Options) -> frozenset[str]:
+    """The names that `VAR=value` and `--preserve-env=LIST` ask for, but for those that everybody's command keeps."""
+    return frozenset(entry.partition("=")[0] for entry in options.env_add)
+
+
+def command_timeout(options: Options) -> int | None:
+    """The seconds that -T asks for; None: no limit. Raises InvalidValue where it is not written as sudo(8) says."""
+    return None if options.timeout is None else int(options.timeout)
 
 
 def _unsupported(options: Options, listing: bool) -> tuple[tuple[bool, str, str | None], ...]:
