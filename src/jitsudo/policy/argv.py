@@ -1,15 +1,75 @@
-"""Matches arguments as a list, to its end, against the operands of a rule."""
+"""Reads a command line as the program itself would: which options, which values, which sub-command, which operands.
+
+Purely lexical: what may be there is for the rule to say (matching.py). Where the program and this reader could ever differ,
+the answer is `Unreadable`, which no rule matches and at which guardrails fire.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from jitsudo.policy.grammar import Grammar, KnownOption
 from jitsudo.policy.paths import Place, path_matches
 from jitsudo.policy.rules import ArgumentType, GlobText, IntRange, LiteralText, OneOf, Operand, PathUnder
 from jitsudo.types import is_plain_text
 
 MAX_ARGUMENTS = 4096  # each may cost a walk through the file system
 MAX_INT_DIGITS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One option of a command line. `option` is the grammar's entry; `spelling` is how it was given.
+
+    `value` None: it was given without one. `index`: of the argument that names it, 0 being the first after the program.
+    `depth`: whose option it is: 0 the program's, 1 its sub-command's, and so on.
+    """
+
+    option: KnownOption
+    spelling: str
+    value: str | None
+    index: int
+    depth: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One operand, or one word that selects a sub-command; `name` is the sub-command's first name (`stop` of `condstop`)."""
+
+    text: str
+    index: int
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A command line as the program reads it, everything in the order of the line.
+
+    `folders`: the values of options that change folder; each is read against the one before, the first against the cwd, and
+    relative paths (wherever they stand) against the last. `placeable` False: an option changes folder for a part of the line
+    only, so that relative paths mean nothing. `terminator`: the index of the `--` that ended the options, if one did.
+    """
+
+    options: tuple[Found, ...] = ()
+    subcommand: tuple[Word, ...] = ()
+    operands: tuple[Word, ...] = ()
+    folders: tuple[str, ...] = ()
+    placeable: bool = True
+    terminator: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The program might read it in a way that nobody foresaw. `index`: of the argument that shows it, if one does."""
+
+    why: str
+    index: int | None = None
+
+
+def read_arguments(grammar: Grammar, arguments: Sequence[str]) -> Reading | Unreadable:
+    """Read `arguments` (without argv[0]) by a grammar: a rule's own, or a program's. Never raises."""
+    return Unreadable(f"{grammar.program} is read later")
 
 
 def argument_matches(type_: ArgumentType, text: str, place: Place) -> bool:

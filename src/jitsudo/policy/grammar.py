@@ -13,6 +13,7 @@ from jitsudo.types import AbsPath
 
 Syntax = Literal["getopt", "single-dash", "key-value", "literal"]
 Order = Literal["permute", "posix"]
+ValueKind = Literal["none", "required", "optional", "many"]
 
 # Where an option, an operand or a program leads: what it gives to whoever chooses its value.
 WayOut = Literal[
@@ -27,36 +28,51 @@ WayOut = Literal[
 
 @dataclass(frozen=True, slots=True)
 class KnownOption:
-    """One option. `value` optional: only attached. `is_global`: it may also follow the sub-command.
+    """One option, whatever it is called. `value` optional: only attached; many: it takes a part of the command line that
+    no model reads, so that no line with it can be read.
 
-    `chdir`: its value is the folder against which paths are read. `secret`: its value is not to be recorded. `harmless`: it
-    is allowed without being named by a rule.
+    `is_global`: it may also follow the sub-command. `chdir`: its value is the folder against which relative paths are read,
+    each against the one before. `moves`: it changes folder for a part of the line only, so that relative paths beside it
+    mean nothing. `secret`: its value is not to be recorded. `harmless`: it is allowed without being named by a rule.
     """
 
     spellings: tuple[str, ...]
-    value: Literal["none", "required", "optional"] = "none"
+    value: ValueKind = "none"
     is_global: bool = False
     harmless: bool = False
     chdir: bool = False
+    moves: bool = False
     secret: bool = False
     leads: frozenset[WayOut] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class GrammarShape:
-    """A command or sub-command: what may follow it. `subcommands` None: it has none, its operands are operands."""
+    """A command or sub-command: what may follow it. `subcommands` None: it has none, its operands are operands.
+
+    A sub-command with several names stands under each, and `name` is the first of them. `order` None: the program's.
+    """
 
     options: tuple[KnownOption, ...] = ()
     subcommands: Mapping[str, GrammarShape] | None = None
     operands: frozenset[WayOut] = frozenset()
     leads: frozenset[WayOut] = frozenset()
+    name: str = ""
+    order: Order | None = None
+    by_spelling: Mapping[str, KnownOption] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        found = {spelling: option for option in self.options for spelling in option.spellings}
+        object.__setattr__(self, "by_spelling", found)
 
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
     """One program. `unreadable`: no model describes its command line, so only literal rules can allow it.
 
-    `uninterruptible`: it should not be ended half-way (package managers, file system tools).
+    `uninterruptible`: it should not be ended half-way (package managers, file system tools). `refused_operands`: an operand
+    that begins like this is read in some way of the program's own (`tail +5`, `less +!sh`, `@file`): the line is unreadable.
+    `first_is_option`: so is one whose first argument is an operand (`tar xf`).
     """
 
     program: AbsPath
@@ -66,6 +82,8 @@ class Grammar:
     unreadable: bool = False
     uninterruptible: bool = False
     also: tuple[AbsPath, ...] = ()
+    refused_operands: tuple[str, ...] = ()
+    first_is_option: bool = False
     file: str = field(default="", compare=False)
 
 

@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from jitsudo.policy.grammar import Grammar
 from jitsudo.policy.nodes import Pos
 from jitsudo.policy.patterns import Pattern
 from jitsudo.types import AbsPath, Digest
 
 ASIDE: Mapping[str, bool] = {"aside": True}
 UNORDERED: Mapping[str, bool] = {"unordered": True}
+
+UNKNOWN_PROGRAM = Grammar(AbsPath("/"))
 
 
 # -- argument types --------------------------------------------------------------------------------------------------
@@ -120,13 +123,19 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One entry of `options`: the spellings of one option and its value's type; `attached_only`: `{optional: TYPE}`."""
+    """One entry of `options`: the spellings of one option and its value's type; `attached_only`: `{optional: TYPE}`.
+
+    `harmless`: no rule names it, the grammar adds it. `inherited`: it is an option of a command above this sub-command, and
+    allowed with this sub-command only.
+    """
 
     spellings: tuple[str, ...] = field(metadata=UNORDERED)
     type: ArgumentType
     attached_only: bool = False
     repeat: bool = False
     required: bool = False
+    harmless: bool = False
+    inherited: bool = field(default=False, metadata=ASIDE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +160,18 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class CommandRule:
-    """This program with these arguments. `unsupported` names the keys that this version cannot enforce: no match."""
+    """This program with these arguments. `unsupported` names the keys that this version cannot enforce: no match.
+
+    `grammar` is what its arguments are read by: all that is known of the program, and all that the rule says of it.
+    `grammar_known`: there is a grammar of the program, so that the rule's word is not all there is.
+    """
 
     command: AbsPath
     shape: Shape
     digest: Digest | None = None
     pos: Pos = field(kw_only=True, metadata=ASIDE)
+    grammar: Grammar = field(default=UNKNOWN_PROGRAM, kw_only=True, repr=False, compare=False, metadata=ASIDE)
+    grammar_known: bool = field(default=False, kw_only=True, metadata=ASIDE)
     unsupported: tuple[str, ...] = field(default=(), kw_only=True, metadata=ASIDE)
 
 
@@ -191,9 +206,13 @@ def where(pos: Pos) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a guardrail looks for; `command` is a path or a bare name."""
+    """What a guardrail looks for; `command` is a path or a bare name.
+
+    `grammars` are those of the programs it may mean, by path: one for a path, all of that base name for a bare name.
+    """
 
     command: str
     subcommands: tuple[str, ...] = field(default=(), metadata=UNORDERED)
     any_option: tuple[tuple[str, ...], ...] = field(default=(), metadata=UNORDERED)
     any_operand: tuple[ArgumentType, ...] = field(default=(), metadata=UNORDERED)
+    grammars: Mapping[str, Grammar] = field(default_factory=dict, repr=False, compare=False, metadata=ASIDE)
