@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from jitsudo.policy.hours import hours_hold
+from jitsudo.policy.conditions import approvals_needed, refuses_asking
 from jitsudo.policy.model import MAX_STANDING_SECONDS, ApprovalSource, Approver, HostSelector, Policy, Principal, Role
-from jitsudo.policy.verdict import Deny, Host
+from jitsudo.policy.verdict import UNKNOWN_SOURCE, Deny, Host, Source
 from jitsudo.types import Moment, Person, UserName
+
+__all__ = [
+    "ApproverId",
+    "approvals_needed",
+    "approvals_satisfied",
+    "may_approve",
+    "may_request",
+    "role_admits",
+    "roles_open_to",
+    "standing_roles_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +67,26 @@ def role_admits(person: Person, role: Role, policy: Policy, host: Host, now: Mom
     return None
 
 
-def may_request(person: Person, role: Role, policy: Policy, host: Host, now: Moment) -> Deny | None:
-    """Whether this person may ask for this role here and now; None if so."""
+def may_request(
+    person: Person, role: Role, policy: Policy, host: Host, now: Moment, source: Source = UNKNOWN_SOURCE
+) -> Deny | None:
+    """Whether this person may ask for this role here, now, and from there; None if so. `approvals_needed` says at what
+    price."""
     if person.uid == 0:
         return Deny("root", "root does not ask for roles", role=role.name)
     if refused := role_admits(person, role, policy, host, now):
         return refused
     if role.request is None:
         return Deny("standing", f"role {role.name} is standing: nobody asks for it, just use it", role=role.name)
-    if role.when.hours is not None and not hours_hold(role.when.hours, now):
-        return Deny("hours", f"role {role.name} cannot be asked for at this hour", role=role.name)
-    return None
+    return None if role.when.otherwise_approvals is not None else refuses_asking(role, now, source)
 
 
-def roles_open_to(person: Person, policy: Policy, host: Host, now: Moment) -> tuple[Role, ...]:
+def roles_open_to(
+    person: Person, policy: Policy, host: Host, now: Moment, source: Source = UNKNOWN_SOURCE
+) -> tuple[Role, ...]:
     """The roles that this person may ask for now, by name."""
     roles = (policy.roles[name] for name in sorted(policy.roles))
-    return tuple(role for role in roles if may_request(person, role, policy, host, now) is None)
+    return tuple(role for role in roles if may_request(person, role, policy, host, now, source) is None)
 
 
 def standing_roles_of(person: Person, policy: Policy, host: Host, now: Moment) -> tuple[Role, ...]:
@@ -148,21 +162,25 @@ def _sources(source: ApprovalSource) -> str:
     return (" and " if source.all_of else " or ").join(str(p) for p in source.principals)
 
 
-def approvals_satisfied(role: Role, approvers: Iterable[ApproverId]) -> bool:
-    """Whether these approvals are enough: enough distinct people and, for `all_of`, a different one for each principal."""
+def approvals_satisfied(role: Role, approvers: Iterable[ApproverId], needed: int | None = None) -> bool:
+    """Whether these approvals are enough: enough distinct people and, for `all_of`, a different one for each principal.
+
+    `needed`: what `approvals_needed` said when the request was made, if that is more than the role's own number.
+    """
     terms = role.request
     if terms is None:
         return False
+    needed = max(terms.approvals, needed or 0)
     people: dict[str, frozenset[Principal]] = {}
     for one in approvers:
         people[one.name] = people.get(one.name, frozenset()) | one.principals
     if terms.source is None:
-        return terms.approvals == 0
+        return needed == 0
     people = {name: held & frozenset(terms.source.principals) for name, held in people.items()}
     people = {name: held for name, held in people.items() if held}
-    if len(people) < terms.approvals:
+    if len(people) < needed:
         return False
-    return not terms.source.all_of or terms.approvals == 0 or _each_by_another(terms.source.principals, people)
+    return not terms.source.all_of or needed == 0 or _each_by_another(terms.source.principals, people)
 
 
 def _each_by_another(principals: tuple[Principal, ...], people: dict[str, frozenset[Principal]]) -> bool:

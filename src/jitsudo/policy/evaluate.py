@@ -26,7 +26,19 @@ from jitsudo.policy.issues import shown
 from jitsudo.policy.model import Never, Policy, Role
 from jitsudo.policy.paths import Place
 from jitsudo.policy.rules import CommandRule, where
-from jitsudo.policy.verdict import Action, Allow, Challenge, Deny, DenyCode, ExpiryTerms, HeldGrant, Host, Verdict
+from jitsudo.policy.verdict import (
+    NOTHING_ESTABLISHED,
+    Action,
+    Allow,
+    Challenge,
+    Circumstances,
+    Deny,
+    DenyCode,
+    ExpiryTerms,
+    HeldGrant,
+    Host,
+    Verdict,
+)
 from jitsudo.policy.world import Bounded, World
 from jitsudo.types import Moment, RoleName
 
@@ -66,14 +78,26 @@ class Consideration:
 
 
 def evaluate(
-    action: Action, policy: Policy, grants: Sequence[HeldGrant], host: Host, now: Moment, world: World
+    action: Action,
+    policy: Policy,
+    grants: Sequence[HeldGrant],
+    host: Host,
+    now: Moment,
+    world: World,
+    circumstances: Circumstances = NOTHING_ESTABLISHED,
 ) -> Verdict:
     """Decide. Never raises: what raises inside denies, and stands in the verdict's `faults` for operators."""
-    return consider(action, policy, grants, host, now, world).verdict
+    return consider(action, policy, grants, host, now, world, circumstances).verdict
 
 
 def consider(
-    action: Action, policy: Policy, grants: Sequence[HeldGrant], host: Host, now: Moment, world: World
+    action: Action,
+    policy: Policy,
+    grants: Sequence[HeldGrant],
+    host: Host,
+    now: Moment,
+    world: World,
+    circumstances: Circumstances = NOTHING_ESTABLISHED,
 ) -> Consideration:
     """Decide, and keep all that was considered. Never raises."""
     try:

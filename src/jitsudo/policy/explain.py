@@ -10,7 +10,16 @@ from jitsudo.policy.evaluate import Consideration, consider
 from jitsudo.policy.model import Policy
 from jitsudo.policy.paths import Place
 from jitsudo.policy.rules import where
-from jitsudo.policy.verdict import Action, Allow, Challenge, HeldGrant, Host, Verdict
+from jitsudo.policy.verdict import (
+    NOTHING_ESTABLISHED,
+    Action,
+    Allow,
+    Challenge,
+    Circumstances,
+    HeldGrant,
+    Host,
+    Verdict,
+)
 from jitsudo.policy.world import Bounded, World
 from jitsudo.types import Moment
 
@@ -24,10 +33,16 @@ class Explanation:
 
 
 def explain(
-    action: Action, policy: Policy, grants: Sequence[HeldGrant], host: Host, now: Moment, world: World
+    action: Action,
+    policy: Policy,
+    grants: Sequence[HeldGrant],
+    host: Host,
+    now: Moment,
+    world: World,
+    circumstances: Circumstances = NOTHING_ESTABLISHED,
 ) -> Explanation:
     """Decide as `evaluate` does, and say why. Roles that are not held are explained as if they were. Never raises."""
-    considered = consider(action, policy, grants, host, now, world)
+    considered = consider(action, policy, grants, host, now, world, circumstances)
     lines = [verdict_line(considered.verdict)]
     for grant, finding in considered.held:
         lines += _role_lines(finding, f"held by grant {grant.id}")

@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 
 from jitsudo.errors import InvalidValue
-from jitsudo.policy.model import Hours, Span
+from jitsudo.policy.model import Calendar, Hours, Span
 from jitsudo.types import Moment
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -46,6 +46,12 @@ def hours_hold(hours: Hours, now: Moment) -> bool:
     local = datetime.fromtimestamp(now.wall, hours.zone)
     minute, day = local.hour * 60 + local.minute, local.weekday()
     return any(_holds(span, minute, day) for span in hours.spans)
+
+
+def is_closed(calendar: Calendar, now: Moment) -> bool:
+    """Whether `now` lies on one of the calendar's days."""
+    day = datetime.fromtimestamp(now.wall, calendar.zone).toordinal()
+    return any(first <= day <= last for first, last in calendar.closed)
 
 
 def _holds(span: Span, minute: int, day: int) -> bool:

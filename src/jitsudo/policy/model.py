@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from typing import Literal
 
+from jitsudo.policy.grammar import NO_GRAMMARS, Grammars
 from jitsudo.policy.nodes import Pos
 from jitsudo.policy.patterns import Pattern
 from jitsudo.policy.rules import ASIDE, UNORDERED, Match, Rule
@@ -155,13 +156,24 @@ class Hours:
 
 
 @dataclass(frozen=True, slots=True)
+class Calendar:
+    """Days on which a role is closed, in the local time of `zone`: first and last of each span as day numbers
+    (`date.toordinal`), both included. `file` is its name in the policy; what it holds is data, not meaning.
+    """
+
+    file: str
+    closed: tuple[tuple[int, int], ...] = field(default=(), metadata=ASIDE)
+    zone: tzinfo = field(default=UTC, kw_only=True, metadata=ASIDE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class When:
-    """The conditions of a role."""
+    """The conditions of a role. `source`: networks, or the word `local` for a console."""
 
     hours: Hours | None = None
     source: tuple[str, ...] = field(default=(), metadata=UNORDERED)
     otherwise_approvals: int | None = None
-    calendar: str | None = None
+    calendar: Calendar | None = None
 
 
 ExpiryMode = Literal["finish", "kill"]
@@ -274,6 +286,7 @@ class Policy:
     approvers: Mapping[str, Approver] = field(default_factory=dict)
     auditors: tuple[Principal, ...] = ()
     redact: tuple[Pattern, ...] = ()
+    grammars: Grammars = field(default_factory=lambda: NO_GRAMMARS)
 
     def approver_of(self, account: str) -> Approver | None:
         """The approver to whom this account belongs; the parser sees to it that there is at most one."""

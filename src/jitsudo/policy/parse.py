@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from typing import TypeVar
 
+from jitsudo.policy.grammar import NO_GRAMMARS, Grammars
 from jitsudo.policy.issues import Issue
 from jitsudo.policy.model import Approver, Guardrail, Policy, Principal, Role
 from jitsudo.policy.nodes import Mapping, Node, Pos, Scalar, Sequence
 from jitsudo.policy.parse_people import PeopleReader
 from jitsudo.policy.parse_roles import RoleReader
 from jitsudo.policy.parse_rules import RuleReader, later
+from jitsudo.policy.parse_terms import CalendarLookup, no_calendars
 from jitsudo.policy.parse_types import NOTHING
 from jitsudo.policy.patterns import Pattern, regex
 from jitsudo.policy.reader import MAX_DEPTH, Fields, Reader, unknown
@@ -34,9 +36,17 @@ class ParseResult:
     issues: tuple[Issue, ...]
 
 
-def parse(files: Iterable[Node], zones: ZoneLookup) -> ParseResult:
-    """Read the root nodes of all files as one policy. `zones` finds a time zone by its name. Never raises."""
-    parser = _Parser(zones)
+def parse(
+    files: Iterable[Node],
+    zones: ZoneLookup,
+    calendars: CalendarLookup = no_calendars,
+    grammars: Grammars = NO_GRAMMARS,
+) -> ParseResult:
+    """Read the root nodes of all files as one policy. Never raises.
+
+    `zones` finds a time zone by its name, `calendars` a calendar's closed days. The policy carries the `grammars`.
+    """
+    parser = _Parser(zones, calendars, grammars)
     for node in files:
         parser.file(node)
     return parser.result()
@@ -45,8 +55,10 @@ def parse(files: Iterable[Node], zones: ZoneLookup) -> ParseResult:
 class _Parser:
     """What the files said so far."""
 
-    def __init__(self, zones: ZoneLookup) -> None:
+    def __init__(self, zones: ZoneLookup, calendars: CalendarLookup, grammars: Grammars) -> None:
         self._zones = zones
+        self._calendars = calendars
+        self._grammars = grammars
         self._reader = Reader()
         self._people = PeopleReader(self._reader)
         self._rules = RuleReader(self._reader, self._people)
@@ -110,7 +122,7 @@ class _Parser:
         self._guardrails[key.text] = guardrail
 
     def _add_roles(self, fields: Fields) -> None:
-        roles = RoleReader(self._reader, self._people, self._rules, self._zone(fields), UTC)
+        roles = RoleReader(self._reader, self._people, self._rules, self._zone(fields), self._calendars)
         for key, value in self._entries(fields, "roles"):
             role = roles.role(key, value)
             if role.name in self._roles:
@@ -145,6 +157,7 @@ class _Parser:
             approvers={name: self._approvers[name][1] for name in sorted(self._approvers)},
             auditors=self._auditors,
             redact=self._redact,
+            grammars=self._grammars,
         )
         return ParseResult(policy, issues)
 

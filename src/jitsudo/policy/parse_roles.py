@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import partial
 from typing import Literal
 
@@ -24,7 +24,7 @@ from jitsudo.policy.model import (
 from jitsudo.policy.nodes import Mapping, Node, Pos, Scalar, Sequence
 from jitsudo.policy.parse_people import PeopleReader
 from jitsudo.policy.parse_rules import RuleReader, later
-from jitsudo.policy.parse_terms import TermsReader
+from jitsudo.policy.parse_terms import CalendarLookup, TermsReader
 from jitsudo.policy.parse_types import NOTHING, network
 from jitsudo.policy.patterns import glob
 from jitsudo.policy.reader import Fields, Reader
@@ -55,8 +55,8 @@ ROLE_KEYS = (
 )
 
 # Keys that refuse the role wherever they are written, and those that do so only where they say `true`.
-_LATER = ("access", "limits", "environment", "sudo_options", "journal_every")
-_LATER_IF_TRUE = ("record", "residue", "root_equivalent", "rescue")
+_LATER = ("access", "journal_every")
+_LATER_IF_TRUE = ("record", "residue", "rescue")
 _ROOT = UserName("root")
 _NO_ROLE = RoleName("none")
 _SUDO_OPTIONS: tuple[str, ...] = ("-E", "-C", "-D", "-T", "-P", "VAR")
@@ -73,13 +73,18 @@ class RoleReader:
     """Reads the roles of one file; `zone` is the file's time zone, None where it names none."""
 
     def __init__(
-        self, reader: Reader, people: PeopleReader, rules: RuleReader, zone: tuple[str, tzinfo] | None, utc: tzinfo
+        self,
+        reader: Reader,
+        people: PeopleReader,
+        rules: RuleReader,
+        zone: tuple[str, tzinfo] | None,
+        calendars: CalendarLookup,
     ) -> None:
         self._reader = reader
         self._people = people
         self._rules = rules
-        self._terms = TermsReader(reader, people, zone)
-        self._zone = zone[1] if zone else utc
+        self._terms = TermsReader(reader, people, zone, calendars)
+        self._zone = zone[1] if zone else UTC
         self.guardrails: list[tuple[Pos, str]] = []
 
     def role(self, key: Scalar, node: Node) -> Role:
@@ -89,8 +94,8 @@ class RoleReader:
         fields = reader.fields(node, f"role {key.text!a}", ROLE_KEYS)
         who, request, description = fields.need("who"), fields.need("request"), fields.need("description")
         used = [k for k in _LATER if k in fields]
-        flags = {k: fields.read(k, partial(reader.boolean, what=k), False) for k in _LATER_IF_TRUE}
-        used += [k for k, on in flags.items() if on]
+        flags = {k: fields.read(k, partial(reader.boolean, what=k), False) for k in (*_LATER_IF_TRUE, "root_equivalent")}
+        used += [k for k in _LATER_IF_TRUE if flags[k]]
         rules = fields.read("allow", lambda at: tuple(self._rules.rule(item) for item in reader.items(at, "allow")), ())
         if "allow" not in fields and "access" not in fields:
             reader.error(key.pos, f"role {key.text!a}: 'allow' is missing")
@@ -101,8 +106,8 @@ class RoleReader:
             rules=rules,
             hosts=fields.read("hosts", self._hosts, HostSelector()),
             run_as=fields.read("run_as", self._run_as, RunAs()),
-            authenticate=fields.read("authenticate", lambda at: self._authenticate(at, used), Within(DEFAULT_WITHIN)),
-            when=self._terms.when(fields.get("when"), used),
+            authenticate=fields.read("authenticate", self._authenticate, Within(DEFAULT_WITHIN)),
+            when=self._terms.when(fields.get("when")),
             guardrails=fields.read("guardrails", self._guardrail_names, ()),
             on_expiry=fields.read("on_expiry", lambda at: self._on_expiry(at, used), OnExpiry()),
             until=fields.read("until", self._until, None),
@@ -153,13 +158,12 @@ class RoleReader:
     def _names(self, node: Node, what: str) -> tuple[UserName, ...]:
         return tuple(self._reader.value(item, what, UserName, _ROOT) for item in self._reader.items(node, what))
 
-    def _authenticate(self, node: Node, used: list[str]) -> Authentication:
+    def _authenticate(self, node: Node) -> Authentication:
         if isinstance(node, Mapping):
             within = self._reader.fields(node, "authenticate", ("within",)).need("within")
             return Within(self._reader.duration(within, "within")) if within else Never()
         words: tuple[Literal["never", "agent"], ...] = ("never", "agent")
         if self._reader.choice(node, "authenticate", words) == "agent":
-            used.append("authenticate: agent")
             return AgentProof()
         return Never()
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Callable
 from datetime import tzinfo
 from typing import Literal
 
 from jitsudo.errors import InvalidValue
+from jitsudo.policy.conditions import LOCAL
 from jitsudo.policy.hours import read_span
 from jitsudo.policy.model import (
     DEFAULT_DURATION,
     DEFAULT_EXPIRES_AFTER,
     ApprovalSource,
+    Calendar,
     Escalation,
     Hours,
     RequestTerms,
@@ -27,6 +30,9 @@ from jitsudo.policy.reader import Fields, Reader
 from jitsudo.types import Duration
 
 MAX_APPROVALS = 16
+CalendarLookup = Callable[[str], tuple[tuple[int, int], ...]]
+"""From a calendar's name in the policy to its closed days, as in `model.Calendar`; `InvalidValue` if it cannot be read."""
+
 MAX_RENEWALS = 1000
 
 _REQUEST_KEYS = (
@@ -48,10 +54,13 @@ _WAYS: tuple[Literal["key", "password"], ...] = ("key", "password")
 class TermsReader:
     """Reads `request` and `when`; `used` gathers the keys that are not enforced yet."""
 
-    def __init__(self, reader: Reader, people: PeopleReader, zone: tuple[str, tzinfo] | None) -> None:
+    def __init__(
+        self, reader: Reader, people: PeopleReader, zone: tuple[str, tzinfo] | None, calendars: CalendarLookup
+    ) -> None:
         self._reader = reader
         self._people = people
         self._zone = zone
+        self._calendars = calendars
 
     def request(self, node: Node, used: list[str]) -> RequestTerms | None:
         """The terms; None for `request: none`."""
@@ -121,7 +130,7 @@ class TermsReader:
             self._people.principals(to, "to") if to else (),
         )
 
-    def when(self, node: Node | None, used: list[str]) -> When:
+    def when(self, node: Node | None) -> When:
         """The conditions; none where the key is absent."""
         if node is None:
             return When()
@@ -129,11 +138,10 @@ class TermsReader:
         fields = reader.fields(node, "when", ("hours", "source", "otherwise", "calendar"))
         if not list(fields):
             reader.error(node.pos, "when is empty")
-        used += [f"when: {key}" for key in ("source", "otherwise", "calendar") if key in fields]
         source = fields.get("source")
         return When(
             hours=fields.read("hours", self._hours, None),
-            source=tuple(reader.value(at, "source", network, "") for at in reader.items(source, "source")) if source else (),
+            source=tuple(reader.value(at, "source", _whence, "") for at in reader.items(source, "source")) if source else (),
             otherwise_approvals=fields.read("otherwise", self._otherwise, None),
             calendar=fields.read("calendar", self._calendar, None),
         )
@@ -142,9 +150,18 @@ class TermsReader:
         approvals = self._reader.fields(node, "otherwise", ("approvals",)).need("approvals")
         return self._reader.number(approvals, "approvals", 1, MAX_APPROVALS) if approvals else 1
 
-    def _calendar(self, node: Node) -> str:
+    def _calendar(self, node: Node) -> Calendar | None:
         file = self._reader.fields(node, "calendar", ("file",)).need("file")
-        return self._reader.value(file, "file", _file, "") if file else ""
+        if file is None:
+            return None
+        if self._zone is None:
+            self._reader.error(node.pos, "a calendar needs the file's `timezone`, e.g. timezone: Europe/Berlin")
+            return None
+        name = self._reader.value(file, "file", _file, "")
+        closed: tuple[tuple[int, int], ...] = ()
+        if name:
+            closed = self._reader.value(file, "file", self._calendars, closed)
+        return Calendar(name, closed, zone=self._zone[1])
 
     def _hours(self, node: Node) -> Hours | None:
         reader = self._reader
@@ -160,6 +177,15 @@ class TermsReader:
             reader.error(node.pos, "hours need the file's `timezone`, e.g. timezone: Europe/Berlin")
             return None
         return Hours(read, self._zone[0], strict, zone=self._zone[1])
+
+
+def no_calendars(name: str) -> tuple[tuple[int, int], ...]:
+    """The look-up of whoever has none."""
+    raise InvalidValue(f"no calendars can be read here: {name!a}")
+
+
+def _whence(text: str) -> str:
+    return text if text == LOCAL else network(text)
 
 
 def _file(text: str) -> str:

@@ -87,7 +87,10 @@ NOTHING_ESTABLISHED = Circumstances()
 
 @dataclass(frozen=True, slots=True)
 class HeldGrant:
-    """A verified, live grant of the person, reduced to what evaluation needs. `not_after` is in Unix seconds, excluded."""
+    """A verified, live grant of the person, reduced to what evaluation needs. `not_after` is in Unix seconds, excluded.
+
+    `approvals`: how many people approved it; a role's `otherwise` asks for more where its `when` does not hold.
+    """
 
     id: GrantId
     role: RoleName
@@ -95,6 +98,7 @@ class HeldGrant:
     not_after: int
     uses_left: int | None
     standing: bool = False
+    approvals: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,8 @@ class Allow:
     """Allowed, on these terms. `path` is the rule's own, `argv[0]` its base name: what is to be executed.
 
     Mode `edit`: `files` are the files, as resolved and in the order asked for, `check` the argv that must accept each;
-    `path` is then `sudoedit` itself. `digest`: the content of the very file that is executed. `keep_environment`: sudo -E
+    `path` is then `sudoedit` itself. Modes `shell` and `login-shell`: `path` is the shell, `argv[0]` its base name, with a
+    `-` in front for a login. `digest`: the content of the very file that is executed. `keep_environment`: sudo -E
     was asked for and is admitted. `guardrails` are those that fired and only want to be on record.
     """
 
