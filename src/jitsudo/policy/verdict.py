@@ -16,6 +16,7 @@ DenyCode = Literal[
     "guardrail",  # a guardrail forbids it
     "digest",  # the program is not the one that the rule pins
     "hours",  # not at this hour
+    "limit",  # as often, or as many at once, as may be
     "no-grant",  # no live grant at all
     "not-approver",  # this person's approval does not count
     "not-covered",  # no rule of a held role covers it
