@@ -3,61 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final, Literal
 
+from jitsudo.policy.findings import Finding
 from jitsudo.policy.grammar import NO_GRAMMARS, Grammars
-from jitsudo.policy.issues import Issue
 from jitsudo.policy.lint_risks import NO_RISKS, Risks
+from jitsudo.policy.lint_roles import lint_role
 from jitsudo.policy.model import Policy
-from jitsudo.policy.nodes import Pos
-
-Severity = Literal["error", "warning", "note"]
-FindingCode = Literal[
-    "invalid",  # the policy cannot be used
-    "parser-warning",  # what the parser has to say of a valid policy
-    "test-failed",  # a test expects something else
-    "any-operands",
-    "unknown-program",
-    "runs-program",
-    "spawns-shell",
-    "reads-file",
-    "writes-file",
-    "loads-code",
-    "changes-system",
-    "edits-executable-config",
-    "writable-path",
-    "broad-pattern",
-    "self-approval",
-    "dead-rule",
-    "bare-shell",
-    "root-equivalent",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One finding: where, how bad, whose, what is wrong, and what to write instead."""
-
-    pos: Pos
-    code: FindingCode
-    severity: Severity
-    message: str
-    cure: str = ""
-    role: str | None = None
-    program: str | None = None
-
-    def __str__(self) -> str:
-        cure = f"; {self.cure}" if self.cure else ""
-        return f"{self.pos.file}:{self.pos.line}:{self.pos.column}: {self.severity}: {self.message}{cure} [{self.code}]"
-
-
-def of_issue(issue: Issue) -> Finding:
-    """What the parser found, as a finding."""
-    code: FindingCode = "invalid" if issue.severity == "error" else "parser-warning"
-    return Finding(Pos(issue.file, issue.line, issue.column), code, issue.severity, issue.message)
 
 
 def lint(policy: Policy, grammars: Grammars = NO_GRAMMARS, risks: Risks = NO_RISKS) -> tuple[Finding, ...]:
-    """Every finding, by place. Never raises on a policy that the parser made."""
-    return ()
+    """Every finding, by place. `risks` is the table of programs that lead to root."""
+    found = [finding for role in policy.roles.values() for finding in lint_role(role, policy, grammars, risks)]
+    found += _idle_guardrails(policy)
+    return tuple(sorted(dict.fromkeys(found), key=lambda finding: (finding.pos, finding.code, finding.message)))
+
+
+def _idle_guardrails(policy: Policy) -> Iterator[Finding]:
+    listed = {name for role in policy.roles.values() for name in role.guardrails}
+    for guardrail in policy.guardrails.values():
+        if not guardrail.always and guardrail.name not in listed:
+            message = f"no role lists the guardrail {guardrail.name}, and it is not `always: true`: it never fires"
+            yield Finding(guardrail.pos, "dead-rule", "warning", message, "list it in a role, or set `always: true`")

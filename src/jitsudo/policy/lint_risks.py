@@ -47,7 +47,7 @@ class Risk:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Files that hold commands, or decide who may do what: whoever writes one of them becomes root."""
+    """A file or folder that is more than it seems: what it holds."""
 
     path: AbsPath
     why: str
@@ -55,10 +55,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Risks:
-    """The table: programs by name, places, and folders in which others than root may write."""
+    """The table: programs by name, places not to be written, secrets not to be read, folders where others than root write."""
 
     programs: Mapping[str, Risk] = field(default_factory=dict)
     places: tuple[Place, ...] = ()
+    secrets: tuple[Place, ...] = ()
     writable: tuple[AbsPath, ...] = ()
 
 
@@ -68,14 +69,17 @@ NO_RISKS: Final = Risks()
 def parse_risks(node: Node) -> tuple[Risks, tuple[Issue, ...]]:
     """Read the root node of risks.yaml. Never raises; the table holds what could be read."""
     reader = Reader()
-    fields = reader.fields(node, "the table of risks", ("version", "programs", "places", "writable"))
+    fields = reader.fields(node, "the table of risks", ("version", "programs", "places", "secrets", "writable"))
     version = fields.need("version")
     if version is not None and not (isinstance(version, Scalar) and version.text == "1"):
         reader.error(version.pos, "version must be 1")
-    programs = fields.read("programs", lambda at: _programs(reader, at), {})
-    places = fields.read("places", lambda at: _places(reader, at), ())
-    writable = fields.read("writable", lambda at: tuple(reader.path(item, "writable") for item in reader.items(at, "writable")), ())
-    return Risks(programs, places, writable), tuple(sorted(reader.issues))
+    risks = Risks(
+        fields.read("programs", lambda at: _programs(reader, at), {}),
+        fields.read("places", lambda at: _places(reader, at), ()),
+        fields.read("secrets", lambda at: _places(reader, at), ()),
+        fields.read("writable", lambda at: tuple(reader.path(item, "writable") for item in reader.items(at, "writable")), ()),
+    )
+    return risks, tuple(sorted(reader.issues))
 
 
 def _programs(reader: Reader, node: Node) -> dict[str, Risk]:
