@@ -71,8 +71,9 @@ class Grammar:
     """One program. `unreadable`: no model describes its command line, so only literal rules can allow it.
 
     `uninterruptible`: it should not be ended half-way (package managers, file system tools). `refused_operands`: an operand
-    that begins like this is read in some way of the program's own (`tail +5`, `less +!sh`, `@file`): the line is unreadable.
-    `first_is_option`: so is one whose first argument is an operand (`tar xf`).
+    that begins like this is read in some way of the program's own (`tail +5`, `less +!sh`): the line is unreadable. So it is
+    with any argument that begins like one of `refused_arguments` (`@file`, read before all else), and, where
+    `first_is_option`, with an operand as first argument (`tar xf`).
     """
 
     program: AbsPath
@@ -83,6 +84,7 @@ class Grammar:
     uninterruptible: bool = False
     also: tuple[AbsPath, ...] = ()
     refused_operands: tuple[str, ...] = ()
+    refused_arguments: tuple[str, ...] = ()
     first_is_option: bool = False
     file: str = field(default="", compare=False)
 
