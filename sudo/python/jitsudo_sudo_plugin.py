@@ -417,6 +417,7 @@ class JitsudoPolicy(sudo.Plugin):
             "command": path and to_wire(path),
             "descriptors": [],
             "sub_command": self.accepted > 0,
+            "account": None,
         }
         files = [("root", b"/", os.O_PATH), ("cwd", b".", os.O_PATH)]
         files += [("command", raw(path), os.O_PATH)] if path else []
@@ -453,7 +454,7 @@ class JitsudoPolicy(sudo.Plugin):
 
     @explicit(is_rc)
     def validate(self):
-        self._judged("Validate", {"invocation": self._invocation()})
+        self._judged("Validate", {"invocation": self._invocation(), "account": None})
         return sudo.RC.ACCEPT
 
     @explicit(is_rc)
