@@ -1,12 +1,12 @@
 """What sudo is told to run a command with: `command_info` (sudo_plugin(5)).
 
-The keys below are all written every time. sudo runs a command as uid 0 where `runas_uid` is missing, and takes the
-caller's umask where `umask` is.
+The keys of the first list are written every time. sudo runs a command as uid 0 where `runas_uid` is missing, and takes the
+caller's umask where `umask` is. sudo ignores keys that it does not know.
 """
 
 from __future__ import annotations
 
-from jitsudo.elevation.options import MAX_NUMBER
+from jitsudo.elevation.options import MAX_NUMBER, MIN_CLOSEFROM
 from jitsudo.elevation.runas import Target
 from jitsudo.errors import InvalidValue
 from jitsudo.types import MAX_DURATION_SECONDS
@@ -39,9 +39,14 @@ def build_command_info(
     items = [
         f"command={_path(path)}",
         f"umask={UMASK}",
+        # PAM may set another one for the session (pam_umask, Debian 13), which would win.
+        "umask_override=true",
         f"closefrom={CLOSEFROM if closefrom is None else _descriptor(closefrom)}",
         # Input injected into the caller's terminal (TIOCSTI) has to stay in the command's own (CVE-2005-4890).
         "use_pty=true",
+        # As sudoers does: the terminal is listed by who(1), and a dump of the command's memory goes nowhere.
+        "set_utmp=true",
+        "rlimit_core=0,0",
         f"runas_uid={int(target.account.uid)}",
         f"runas_euid={int(target.account.uid)}",
         f"runas_gid={int(target.gid)}",
@@ -63,13 +68,15 @@ def build_command_info(
     if pinned:
         items.append("execfd=command")
     if edit_files is not None:
+        if not 0 < edit_files <= MAX_NUMBER:
+            raise InvalidValue("no file to edit was named", "sudoedit FILE")
         # A folder that the person can write lets them swap the file meanwhile (CVE-2021-23240): sudo looks once more.
         items += ["sudoedit=true", f"sudoedit_nfiles={edit_files}", "sudoedit_checkdir=true", "sudoedit_follow=false"]
     return tuple(items)
 
 
 def _descriptor(number: int) -> int:
-    if not 3 <= number <= MAX_NUMBER:
+    if not MIN_CLOSEFROM <= number <= MAX_NUMBER:
         raise InvalidValue(f"not a descriptor to close from: {number!r}", "3 or more")
     return number
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from jitsudo.elevation.options import Mode, OptionRefused, Options
+from jitsudo.elevation.options import Mode, OptionRefused, Options, working_folder
 from jitsudo.elevation.runas import Target
+
+DEFAULT_SHELL = "/bin/sh"  # of an account without one, passwd(5)
+
+# sudo writes a backslash before most characters of what a shell is to read; before white space it stands for something.
+_ESCAPED = re.compile(r"\\(\S)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +30,7 @@ class Invoked:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What is executed once it is allowed. `cwd` None: the caller's; `cwd_optional`: `/`-less homes are no failure."""
+    """What is executed once it is allowed. `cwd` None: the caller's; `cwd_optional`: it may turn out not to exist."""
 
     path: str
     argv: tuple[str, ...]
@@ -37,28 +43,54 @@ def invoked(
 ) -> Invoked:
     """What `argv`, as sudo gave it, asks for. `looked_up`: argv[0] on the secure path; `shells`: what /etc/shells lists.
 
-    -s runs the caller's $SHELL (or, without one, the shell of their account), -i the target's shell. Raises OptionRefused
-    where that is not a shell of this host, or no command was given.
+    -s runs the caller's $SHELL (or, without one, the shell of their account), which sudo puts into argv; -i the target's
+    shell. Raises OptionRefused where that is not a shell of this host, or no command was given: a program of the caller's
+    own choosing must not run as a shell, and a service's account without a shell stays one.
     """
+    if not argv:
+        raise OptionRefused("no command was given", "sudo COMMAND")
     if options.mode == "edit":
         return Invoked("edit", None, tuple(argv))
     if options.mode == "command":
         return Invoked("command", looked_up, tuple(argv))
-    shell = target.account.shell if options.mode == "login-shell" else argv[0]
+    if options.mode == "login-shell":
+        shell = target.account.shell or DEFAULT_SHELL
+        sentence = f"{target.account.name} has no login shell on this host: {shell} is not in /etc/shells"
+        hint = f"sudo -u {target.account.name} COMMAND"
+    else:
+        shell = argv[0]
+        sentence, hint = f"{shell} is not a shell of this host: it is not in /etc/shells", f"SHELL={DEFAULT_SHELL} sudo -s"
     if shell not in shells:
-        raise OptionRefused(f"{shell} is not a shell of this host", "see /etc/shells")
+        raise OptionRefused(sentence, hint)
     return Invoked(options.mode, shell, tuple(argv[1:]))
 
 
 def launch(what: Invoked, options: Options, target: Target, path: str, argv: Sequence[str]) -> Launch:
     """What is executed. `path` and `argv` are those of the allow; they count in mode `command` alone.
 
-    A login shell gets `-` before its name, and the target's home as its folder; bash with a command `--login` too.
+    A login shell gets `-` before its name, and the target's home as its folder, if there is such a folder. bash reads its
+    login files with `-c` only where `--login` says so.
     """
+    folder = working_folder(options, target.account)
     if what.mode == "command" or what.path is None:
-        return Launch(path, tuple(argv), options.cwd)
-    name = what.path.rpartition("/")[2]
+        return Launch(path, tuple(argv), folder)
     if what.mode == "shell":
-        return Launch(what.path, (what.path, *what.argv), options.cwd)
-    words = (f"-{name}", *(("--login",) if name == "bash" and what.argv else ()), *what.argv)
-    return Launch(what.path, words, options.cwd or target.account.home, options.cwd is None)
+        return Launch(what.path, (what.path, *what.argv), folder)
+    name = f"-{what.path.rpartition('/')[2]}"
+    login = ("--login",) if name == "-bash" and what.argv else ()
+    return Launch(what.path, (name, *login, *what.argv), folder or target.account.home, cwd_optional=folder is None)
+
+
+def without_shell(what: Invoked) -> str | None:
+    """The line that asks for the command itself, where a shell was asked to run one; None where there is none.
+
+    A role without a shell may well cover the command: what the shell would make of it is not what the policy can read.
+    """
+    if what.mode not in ("shell", "login-shell") or len(what.argv) < 2:
+        return None
+    return f"sudo {unescaped(' '.join(what.argv[1:]))}"
+
+
+def unescaped(line: str) -> str:
+    """A command line for a shell as the person typed it: without the backslashes that sudo put in (sudo(8), `-s`)."""
+    return _ESCAPED.sub(r"\1", line)

@@ -1,4 +1,4 @@
-"""From sudo's `user_info` and `settings` (sudo_plugin(5)) to typed values, and which options are supported so far.
+"""From sudo's `user_info` and `settings` (sudo_plugin(5)) to typed values; which options are refused, and which a role admits.
 
 Both lists come from a front end that passes on what sudo told it. Keys that are not named here are ignored, as sudo adds
 some with each version; keys that are named must appear at most once and be well formed.
@@ -7,12 +7,13 @@ some with each version; keys that are named must appear at most once and be well
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from jitsudo.elevation.variables import first_of_each, is_kept, is_settable
 from jitsudo.errors import Denied, InvalidValue
-from jitsudo.types import Gid, Uid, UserName
+from jitsudo.types import MAX_DURATION_SECONDS, Account, Gid, Uid, UserName
 
 Mode = Literal["command", "shell", "login-shell", "edit"]
 GatedOption = Literal["-E", "-C", "-D", "-T", "-P", "VAR"]
@@ -21,6 +22,12 @@ T = TypeVar("T")
 MAX_PID = 4_194_304  # PID_MAX_LIMIT of 64-bit Linux, proc(5)
 MAX_NUMBER = 2_147_483_647
 
+MIN_CLOSEFROM = 3  # standard input, output and error stay open
+MAX_NAMES_SHOWN = 10
+HOME_FOLDER = "~"
+
+_TIMEOUT = re.compile(r"(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s?)?", re.IGNORECASE | re.ASCII)
+_TIMEOUT_UNITS = (86_400, 3600, 60, 1)
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
 _UMASK = re.compile(r"0?[0-7]{1,4}")
 
@@ -140,7 +147,7 @@ def parse_settings(items: Sequence[str], env_add: Sequence[str]) -> Options:
 def check_supported(options: Options, listing: bool) -> None:
     """Refuse, before anything is looked up, what is not supported. Raises OptionRefused with a sentence naming the option.
 
-    `listing` is true for `sudo -l`: only there may a host be named.
+    `listing` is true for `sudo -l`: only there may a host be named. What a role may admit is `asked_options`' matter.
     """
     for given, sentence, hint in _unsupported(options, listing):
         if given:
@@ -162,16 +169,37 @@ def asked_options(options: Options) -> frozenset[GatedOption]:
 
 def asked_variables(options: Options) -> frozenset[str]:
     """The names that `VAR=value` and `--preserve-env=LIST` ask for, but for those that everybody's command keeps."""
-    return frozenset(entry.partition("=")[0] for entry in options.env_add)
+    return frozenset(name for name, value in first_of_each(options.env_add).items() if not is_kept(name, value))
 
 
 def command_timeout(options: Options) -> int | None:
-    """The seconds that -T asks for; None: no limit. Raises InvalidValue where it is not written as sudo(8) says."""
-    return None if options.timeout is None else int(options.timeout)
+    """The seconds that -T asks for; None: no limit, which is also what 0 means.
+
+    Numbers with the units d, h, m, s in this order, of which the last may lack its unit: seconds. Raises InvalidValue for
+    anything else, and for more than MAX_DURATION_SECONDS.
+    """
+    if options.timeout is None:
+        return None
+    parts = _TIMEOUT.fullmatch(options.timeout)
+    if not options.timeout or parts is None:
+        raise InvalidValue(f"{options.timeout}: invalid timeout value", "write e.g. 90, 10m or 1h30m")
+    seconds = sum(int(number or 0) * unit for number, unit in zip(parts.groups(), _TIMEOUT_UNITS, strict=True))
+    if seconds > MAX_DURATION_SECONDS:
+        raise InvalidValue(f"{options.timeout}: timeout value too large", "at most 400d")
+    return seconds or None
+
+
+def working_folder(options: Options, target: Account) -> str | None:
+    """The folder of -D, against which the command's relative operands are judged; None: the caller's own.
+
+    `~` stands for the target's home, as for sudo.
+    """
+    if options.cwd is None or not options.cwd.startswith(HOME_FOLDER):
+        return options.cwd
+    return target.home + options.cwd.removeprefix(HOME_FOLDER)
 
 
 def _unsupported(options: Options, listing: bool) -> tuple[tuple[bool, str, str | None], ...]:
-    by_command = "give the command itself: sudo COMMAND"
     return (
         # First of all, since a look-up inside a folder of the caller's choosing loads the caller's code (CVE-2025-32463).
         (options.chroot is not None, "sudo -R (--chroot) is not supported", None),
@@ -181,23 +209,30 @@ def _unsupported(options: Options, listing: bool) -> tuple[tuple[bool, str, str 
             "sudo -h HOST (--host) is for listing only",
             "leave -h out: a command always runs on this host, by this host's grants",
         ),
-        (options.implied_shell, "no command was given", by_command),
-        (options.mode == "login-shell", "sudo -i (--login) is not supported yet", by_command),
-        (options.mode == "shell", "sudo -s (--shell) is not supported yet", by_command),
-        (options.mode == "edit", "sudo -e (sudoedit) is not supported yet", None),
-        (options.cwd is not None, "sudo -D (--chdir) is not supported yet", "change there first: cd DIR && sudo COMMAND"),
-        (options.closefrom is not None, "sudo -C (--close-from) is not supported yet", "leave -C out"),
-        (options.timeout is not None, "sudo -T (--command-timeout) is not supported yet", "leave -T out"),
-        (options.preserve_groups, "sudo -P (--preserve-groups) is not supported yet", "leave -P out"),
-        (options.preserve_environment, "sudo -E (--preserve-env) is not supported yet", "leave -E out"),
-        (
-            bool(options.env_add),
-            "sudo VAR=value and --preserve-env=LIST are not supported yet",
-            "leave them out: the command gets a clean environment",
-        ),
+        (options.implied_shell, "no command was given", "sudo COMMAND; for a shell: sudo -s, sudo -i"),
         (options.selinux_role is not None, "sudo -r (--role) is not supported", "leave -r out"),
         (options.selinux_type is not None, "sudo -t (--type) is not supported", "leave -t out"),
+        # The files are judged against the caller's folder; sudo would look for them in the other one.
+        (options.mode == "edit" and options.cwd is not None, "sudo -D (--chdir) does not go with -e", "name files in full"),
+        (
+            options.closefrom is not None and options.closefrom < MIN_CLOSEFROM,
+            "the argument to -C must be a number greater than or equal to 3",
+            None,
+        ),
+        (not _is_folder(options.cwd), f"invalid working directory: {options.cwd}", "name it in full"),
+        *_variables_refused(options),
     )
+
+
+def _variables_refused(options: Options) -> Iterator[tuple[bool, str, str | None]]:
+    refused = [name for name, value in first_of_each(options.env_add).items() if not is_settable(name, value)]
+    if refused:
+        names = ", ".join(ascii(name)[1:-1] for name in refused[:MAX_NAMES_SHOWN])
+        yield True, f"these variables cannot be set through sudo: {names}", "leave them out: sudo sets its own, or drops them"
+
+
+def _is_folder(path: str | None) -> bool:
+    return path is None or path == HOME_FOLDER or path.startswith(("/", f"{HOME_FOLDER}/"))
 
 
 _USER_INFO_KEYS = frozenset(
