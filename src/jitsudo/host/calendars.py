@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from jitsudo.errors import InvalidValue
-from jitsudo.host.policyfiles import read_checked
+from jitsudo.host.checkedfiles import read_checked
 from jitsudo.policy.issues import Issue, shown
 
 MAX_RANGES: Final = 10_000
