@@ -42,7 +42,7 @@ _CURES: dict[WayOut, str] = {
     "loads-code": "leave this out, or say which: {one_of: […]}",
     "changes-system": "say which values: {one_of: […]}",
 }
-_SHELLS = frozenset({"sh", "bash", "dash", "zsh", "fish", "ksh", "mksh", "csh", "tcsh", "rbash", "su", "sudo", "runuser", "machinectl"})
+_SHELLS = frozenset({"sh", "bash", "dash", "zsh", "fish", "ksh", "mksh", "csh", "tcsh", "rbash", "busybox"})
 
 
 def lint_role(role: Role, policy: Policy, grammars: Grammars, risks: Risks) -> Iterator[Finding]:
@@ -148,14 +148,16 @@ def _shell(role: Role, rule: ShellRule) -> Iterator[Finding]:
         return
     if rule.only_listed:
         message = "a shell is root with a witness, whatever `only: listed` lets it start"
-        yield Finding(rule.pos, "root-equivalent", "warning", message, "say `root_equivalent: true` of the role", str(role.name))
+        cure = "say `root_equivalent: true` of the role"
+        yield Finding(rule.pos, "root-equivalent", "warning", message, cure, str(role.name))
     elif not rule.intercept:
         message = "a shell without `intercept` does anything, unwitnessed"
         cure = "name the commands, or set `intercept: true` and say `root_equivalent: true` of the role"
         yield Finding(rule.pos, "bare-shell", "warning", message, cure, str(role.name))
     else:
         message = "a shell is root with a witness: interception can be escaped"
-        yield Finding(rule.pos, "bare-shell", "warning", message, "say `root_equivalent: true` of the role", str(role.name))
+        cure = "say `root_equivalent: true` of the role"
+        yield Finding(rule.pos, "bare-shell", "warning", message, cure, str(role.name))
 
 
 def _duplicates(role: Role) -> Iterator[Finding]:
