@@ -3,8 +3,8 @@
 No policy, option or environment rule lives here: anything but one exact, complete allow is a deny. The one decision made
 here is root's: where the daemon cannot be asked, root outside a session may go on, and that is logged.
 
-One file, past the usual length: it is replaced as a whole or not at all, since a plugin of which a part is missing or of
-another version disables all of sudo.
+One file, past the usual length: sudo loads it at once or is disabled, and root must get on with this one alone. How people
+prove who they are is in jitsudo_sudo_proof.py; without it, or with one of another version, everybody but root is refused.
 """
 
 from __future__ import annotations
@@ -37,8 +37,13 @@ MAX_LOG_CHARS = 1500
 LOG_AUTHPRIV_WARNING = 10 << 3 | 4  # syslog(3)
 
 LOOK = "see `systemctl status jitsudod`; root is not affected"
+REINSTALL = "reinstall jitsudo; root is not affected"
 # sudo's own handlers swallow these until the command runs: somebody who waits must be able to give up.
 GIVE_UP = frozenset({_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM})
+MAX_ROUNDS = 16  # of challenges before one answer
+PROOFS = frozenset({"proven", "signed", "confirmed"})
+# The grammar of every command line assumes that it is not set, so no PAM stack may bring it back.
+NEVER_FROM_PAM = frozenset({"POSIXLY_CORRECT"})
 REPLY_KEYS = frozenset({"verdict", "session", "token", "command_info", "argv", "env", "code", "message", "hints", "text"})
 # Without runas_uid sudo runs as uid 0, without umask with the caller's: an allow that lacks one is not an allow.
 INFO_KEYS = frozenset({"command", "umask", "closefrom", "use_pty", "runas_uid", "runas_gid", "runas_groups"})
@@ -53,10 +58,18 @@ NOT_ALONE = (
 class Refusal(Exception):
     """The command does not run; `message` and `hints` tell the person why and what to do."""
 
+    speaker = "jitsudo"
+
     def __init__(self, message, *hints):
         super().__init__(message)
         self.message = message
         self.hints = hints
+
+
+class SudosOwn(Refusal):
+    """A refusal that sudo itself has words for, which programs know and wait for."""
+
+    speaker = "sudo"
 
 
 class Outage(Refusal):
@@ -270,10 +283,40 @@ def verdict_of(reply):
             raise not_understood("an allow with terms that this plugin does not know")
         return
     message, hints = reply.get("message"), reply.get("hints")
+    if verdict == "challenge":
+        raise Refusal("the daemon asks for more than it can be asked for here")
     if verdict != "deny":
         raise Refusal(f"the daemon answered {printable(verdict)[:100]!r}, which this plugin cannot do")
     hints = [hint for hint in hints if type(hint) is str] if type(hints) is list else []
     raise Refusal(message if type(message) is str and message else "denied", *hints)
+
+
+def challenge_of(reply):
+    """The challenge of a reply that is one and nothing else, else None."""
+    if reply.get("verdict") != "challenge":
+        return None
+    challenge = reply.get("challenge")
+    if any(reply[key] is not None for key in reply.keys() - {"verdict", "challenge"}) or type(challenge) is not dict:
+        raise not_understood("not a challenge")
+    return challenge
+
+
+def one_text(value, what):
+    return texts([value], what)[0]
+
+
+def load_proof():
+    """The other half of this plugin. Raises Refusal where it is not there, or not of this version (an upgrade under way)."""
+    try:
+        import jitsudo_sudo_proof as proof
+
+        version = proof.VERSION
+    # Broad on purpose: a file that is damaged counts as one that is missing.
+    except Exception as fault:
+        raise Refusal("a part of sudo's plugin is missing", REINSTALL) from fault
+    if version != VERSION:
+        raise Refusal(f"a part of sudo's plugin is of version {version}, not {VERSION}", REINSTALL)
+    return proof
 
 
 def texts(value, what):
@@ -363,6 +406,13 @@ def is_rc(answer):
     return isinstance(answer, sudo.RC)
 
 
+def is_session(answer):
+    """A code, or ACCEPT with the environment."""
+    if type(answer) is tuple and len(answer) == 2:
+        return answer[0] is sudo.RC.ACCEPT and type(answer[1]) is tuple
+    return is_rc(answer)
+
+
 def is_verdict(answer):
     """REJECT, or ACCEPT with everything: sudo crashes on a bare ACCEPT, on True and on None."""
     if type(answer) is tuple and len(answer) == 4:
@@ -403,7 +453,8 @@ class JitsudoPolicy(sudo.Plugin):
     def __init__(self, user_env=(), settings=(), version="", user_info=(), plugin_options=(), **later):  # noqa: ARG002
         self.told = {"user_info": user_info, "settings": settings, "user_env": user_env}
         self.settings = dict(item.partition("=")[::2] for item in settings)
-        self.channel = self.process = self.session = self.token = None
+        self.user_info = dict(item.partition("=")[::2] for item in user_info)
+        self.channel = self.process = self.session = self.token = self.pam = None
         self.accepted = 0
         self.shown = set()
 
@@ -417,13 +468,12 @@ class JitsudoPolicy(sudo.Plugin):
             "command": path and to_wire(path),
             "descriptors": [],
             "sub_command": self.accepted > 0,
-            "account": None,
         }
         files = [("root", b"/", os.O_PATH), ("cwd", b".", os.O_PATH)]
         files += [("command", raw(path), os.O_PATH)] if path else []
         files += [("terminal", b"/dev/tty", os.O_RDWR | os.O_NOCTTY)]
         try:
-            session, token, info, argv, env = terms(self._judged("Check", question, files), self.session)
+            session, token, info, argv, env = terms(self._established("Check", question, files), self.session)
         except Outage as outage:
             session = token = None
             info, argv, env = self._root_alone(argv, env_add, path, outage)
@@ -431,11 +481,19 @@ class JitsudoPolicy(sudo.Plugin):
         self.accepted += 1
         return sudo.RC.ACCEPT, info, argv, env
 
-    @explicit(is_rc)
-    def init_session(self, user_pwd, user_env):  # noqa: ARG002
-        if self.session is not None:
-            self._judged("Started", {"session": self.session, "token": self.token})
-        return sudo.RC.ACCEPT if self.accepted else sudo.RC.REJECT
+    @explicit(is_session)
+    def init_session(self, user_pwd, user_env):
+        if not self.accepted:
+            return sudo.RC.REJECT
+        try:
+            added = self._open_pam_session(user_pwd, user_env)
+            if self.session is not None:
+                self._judged("Started", {"session": self.session, "token": self.token})
+        except BaseException:
+            # sudo calls no close for a session that did not begin.
+            self._end_pam()
+            raise
+        return (sudo.RC.ACCEPT, (*user_env, *added)) if added else sudo.RC.ACCEPT
 
     @explicit(is_rc)
     def list(self, argv, is_verbose, user):
@@ -454,7 +512,8 @@ class JitsudoPolicy(sudo.Plugin):
 
     @explicit(is_rc)
     def validate(self):
-        self._judged("Validate", {"invocation": self._invocation(), "account": None})
+        self._established("Validate", {"invocation": self._invocation()})
+        self._end_pam()
         return sudo.RC.ACCEPT
 
     @explicit(is_rc)
@@ -469,6 +528,7 @@ class JitsudoPolicy(sudo.Plugin):
 
     @explicit(is_rc)
     def close(self, exit_status, error):
+        self._end_pam()
         ended = {"session": self.session, "token": self.token, "wait_status": exit_status, "errno": error}
         try:
             if self.session is not None:
@@ -483,6 +543,122 @@ class JitsudoPolicy(sudo.Plugin):
 
     def _invocation(self):
         return {"front_end": FRONT_END} | {key: [*map(to_wire, items)] for key, items in self.told.items()}
+
+    # Who it is: challenges, and the account.
+
+    def _established(self, method, question, files=()):
+        """An allow, once what the daemon wants to have established is. Raises Refusal, or Outage.
+
+        The account is checked as sudo does, after the proof: a stack may count a check of the account as a success, and one
+        before the proof would forget the wrong passwords of others (pam_faillock(8)).
+        """
+        # Within a session, sudo asks for what the command executes. Root outside one is nobody's to lock out.
+        is_checked = self.accepted > 0 or os.getuid() == 0
+        reply = self._ask(method, question | {"account": None}, files)
+        for _ in range(MAX_ROUNDS):
+            challenge = challenge_of(reply)
+            if challenge is None:
+                break
+            answer, refusal = self._meet(challenge)
+            if refusal is None and challenge["kind"] == "authenticate":
+                self._check_account(method, question, files, may_change=True)
+                is_checked = True
+            reply = self._ask("Answer", answer)
+            if refusal is not None:
+                raise refusal
+        verdict_of(reply)
+        if not is_checked:
+            self._check_account(method, question, files, may_change=False)
+        return reply
+
+    def _meet(self, challenge):
+        """What to answer, and the refusal that this comes to in the end, None where the challenge is met."""
+        proof = load_proof()
+        quiet = self.settings.get("noninteractive") == "true"
+        try:
+            kind, message = challenge.get("kind"), one_text(challenge.get("message"), "message")
+            if kind == "authenticate" and not quiet:
+                self._authenticate(proof, challenge)
+                return {"outcome": "proven", "signature": None}, None
+            if kind == "agent":
+                keys, nonce = texts(challenge.get("keys"), "keys"), one_text(challenge.get("nonce"), "nonce")
+                path = dict(item.partition("=")[::2] for item in self.told["user_env"]).get("SSH_AUTH_SOCK")
+                return {"outcome": "signed", "signature": proof.prove_by_agent(path, os.getuid(), keys, nonce, quiet)}, None
+            if kind == "confirm" and not quiet:
+                proof.confirm(printable(message, keep="\n"))
+                return {"outcome": "confirmed", "signature": None}, None
+            if kind == "authenticate":
+                raise proof.NotProven("unavailable", "a password is required")
+            if kind == "confirm":
+                raise proof.NotProven("unavailable", f"{message} This has to be confirmed on a terminal, without -n")
+            raise not_understood(f"challenge {printable(str(kind))[:100]}")
+        except proof.NotProven as fault:
+            speaker = SudosOwn if kind == "authenticate" else Refusal
+            return {"outcome": fault.outcome, "signature": None}, speaker(fault.message, *fault.hints)
+
+    def _authenticate(self, proof, challenge):
+        if challenge.get("service") != proof.SERVICE:
+            raise not_understood("another PAM service")
+        user, tries, prompt = one_text(challenge.get("user"), "user"), challenge.get("tries"), challenge.get("prompt")
+        if type(tries) is not int or tries < 1:
+            raise not_understood("tries")
+        prompt = None if prompt is None else one_text(prompt, "prompt")
+        self._pam_for(proof, user).authenticate(prompt, "prompt" in self.settings, tries)
+
+    def _check_account(self, method, question, files, *, may_change):
+        proof = load_proof()
+        try:
+            user = self.pam.user if self.pam is not None else self.user_info.get("user", "")
+            why = self._pam_for(proof, user).account(may_change)
+        except proof.NotProven as fault:
+            why = fault.message
+        if why is None:
+            return
+        # Put before the daemon anew, so that it is on record as what it is; whatever it says, this command does not run.
+        self._hang_up()
+        try:  # noqa: SIM105 - contextlib is not worth its import
+            self._ask(method, question | {"account": to_wire(why)}, files)
+        except Refusal:
+            pass
+        raise SudosOwn(why)
+
+    def _pam_for(self, proof, user):
+        if self.pam is not None and self.pam.user != user:
+            self._end_pam()
+        if self.pam is None:
+            self.pam = proof.Pam(user, self.user_info.get("user", ""), self.user_info.get("tty"))
+        return self.pam
+
+    def _open_pam_session(self, user_pwd, user_env):
+        """What the PAM session adds to the environment; the daemon's own terms stay as they are."""
+        try:
+            proof = load_proof()
+            try:
+                pam = self._pam_for(proof, self.pam.user if self.pam is not None else self.user_info.get("user", ""))
+            except proof.NotProven as fault:
+                raise SudosOwn(fault.message, *fault.hints) from fault
+            if not user_pwd:
+                return ()  # a bare uid has no account to open a session for
+            is_shell = "true" in (self.settings.get("run_shell"), self.settings.get("login_shell"))
+            why = pam.open_session(user_pwd[0], not is_shell)
+            if why is not None:
+                raise SudosOwn(why)
+        except Exception as fault:
+            if self.session is not None or os.getuid() != 0:
+                raise
+            # A PAM stack that is broken must not lock root out.
+            self._end_pam()
+            self._say(fault if isinstance(fault, Refusal) else Refusal(f"no PAM session ({type(fault).__name__})"))
+            return ()
+        taken = {item.partition("=")[0] for item in user_env} | NEVER_FROM_PAM
+        return tuple(item for item in pam.environment() if item.partition("=")[0] not in taken)
+
+    def _end_pam(self):
+        pam, self.pam = self.pam, None
+        if pam is not None:
+            pam.close()
+
+    # What is said and heard.
 
     def _judged(self, method, parameters, files=()):
         reply = self._ask(method, parameters, files)
@@ -500,11 +676,10 @@ class JitsudoPolicy(sudo.Plugin):
                 except OSError:
                     continue
             if files:
-                parameters["descriptors"] = [*opened]
+                parameters = parameters | {"descriptors": [*opened]}
             if self.channel is not None and self.process != os.getpid():
                 # `sudo -b` goes on in a child: the kernel would take it for its parent on the old connection.
-                self.channel.socket.close()
-                self.channel = None
+                self._hang_up()
             if self.channel is None:
                 self.process = os.getpid()
                 check_directory(self.RUN_DIRECTORY, self.OWNER)
@@ -512,9 +687,7 @@ class JitsudoPolicy(sudo.Plugin):
             reply = self.channel.call(method, parameters, opened.values(), self._show)
         except BaseException:
             # A connection on which an answer may still come is out of step.
-            if self.channel is not None:
-                self.channel.socket.close()
-                self.channel = None
+            self._hang_up()
             raise
         finally:
             for descriptor in opened.values():
@@ -524,6 +697,11 @@ class JitsudoPolicy(sudo.Plugin):
             raise refused(reply["error"], reply["parameters"])
         return reply["parameters"]
 
+    def _hang_up(self):
+        if self.channel is not None:
+            self.channel.socket.close()
+            self.channel = None
+
     def _show(self, pending):
         if pending and pending not in self.shown and self.settings.get("noninteractive") != "true":
             self.shown.add(pending)
@@ -531,7 +709,7 @@ class JitsudoPolicy(sudo.Plugin):
 
     def _say(self, refusal):
         try:  # noqa: SIM105 - contextlib is not worth its import
-            sudo.log_error("\n".join(["jitsudo: " + printable(refusal.message), *map(printable, refusal.hints)]))
+            sudo.log_error("\n".join([f"{refusal.speaker}: " + printable(refusal.message), *map(printable, refusal.hints)]))
         except BaseException:  # noqa: BLE001, S110 - a person who cannot be told is refused all the same
             pass
 
