@@ -297,7 +297,7 @@ def challenge_of(reply):
         return None
     challenge = reply.get("challenge")
     if any(reply[key] is not None for key in reply.keys() - {"verdict", "challenge"}) or type(challenge) is not dict:
-        raise not_understood("not a challenge")
+        raise Refusal("the daemon asks for something that was not understood")
     return challenge
 
 
@@ -592,6 +592,9 @@ class JitsudoPolicy(sudo.Plugin):
             if kind == "confirm":
                 raise proof.NotProven("unavailable", f"{message} This has to be confirmed on a terminal, without -n")
             raise not_understood(f"challenge {printable(str(kind))[:100]}")
+        except Outage as fault:
+            # Who asks has not failed: root does not go on past a question.
+            raise Refusal(fault.message, *fault.hints) from fault
         except proof.NotProven as fault:
             speaker = SudosOwn if kind == "authenticate" else Refusal
             return {"outcome": fault.outcome, "signature": None}, speaker(fault.message, *fault.hints)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 PLUGIN_FILE = Path(__file__).resolve().parents[2] / "sudo" / "python" / "jitsudo_sudo_plugin.py"
+PROOF_FILE = PLUGIN_FILE.with_name("jitsudo_sudo_proof.py")
 
 
 class RC(enum.IntEnum):
@@ -30,13 +31,34 @@ class RC(enum.IntEnum):
     USAGE_ERROR = -2
 
 
+@dataclass
+class ConvMessage:
+    """sudo.ConvMessage: what is said or asked, and for how long."""
+
+    msg_type: int
+    msg: str
+    timeout: int
+
+
+class ConversationInterrupted(Exception):
+    """sudo.ConversationInterrupted: ^C, no terminal, no more input."""
+
+
 class FakeSudo(types.ModuleType):
-    """The `sudo` module as the plugin sees it; `errors` and `infos` hold what a person would read."""
+    """The `sudo` module as the plugin sees it; `errors` and `infos` hold what a person would read.
+
+    `typed` is what the person answers, in order; None interrupts. `asked` are the questions, `told` the lines between them.
+    """
 
     def __init__(self) -> None:
         super().__init__("sudo")
         self.RC = RC
         self.Plugin = object
+        self.ConvMessage = ConvMessage
+        self.ConversationInterrupted = ConversationInterrupted
+        self.typed: list[str | None] = []
+        self.asked: list[ConvMessage] = []
+        self.told: list[str] = []
         self.errors: list[str] = []
         self.infos: list[str] = []
 
@@ -49,9 +71,31 @@ class FakeSudo(types.ModuleType):
         self.infos.append(text)
 
 
+    def conv(self, message: ConvMessage) -> tuple[str | None]:
+        message.msg.encode()
+        if message.msg_type & 0xFF == 3:
+            self.told.append(message.msg)
+            return (None,)
+        self.asked.append(message)
+        answer = self.typed.pop(0) if self.typed else None
+        if answer is None:
+            raise ConversationInterrupted
+        return (answer,)
+
+
 def load_plugin(sudo: FakeSudo) -> Any:
     """A fresh copy of the plugin's module, loaded beside the stand-in."""
-    spec = importlib.util.spec_from_file_location("jitsudo_sudo_plugin", PLUGIN_FILE)
+    return load(sudo, PLUGIN_FILE)
+
+
+def load_proof(sudo: FakeSudo) -> Any:
+    """A fresh copy of the plugin's other half."""
+    return load(sudo, PROOF_FILE)
+
+
+def load(sudo: FakeSudo, path: Path) -> Any:
+    """A fresh copy of one of the plugin's files, loaded beside the stand-in."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -65,6 +109,40 @@ def load_plugin(sudo: FakeSudo) -> Any:
         else:
             sys.modules["sudo"] = before
     return module
+
+
+class FakePam:
+    """In place of the proof's Pam: `script` says what each step returns, `steps` what was done."""
+
+    script: dict[str, Any] = {}
+    steps: list[tuple[Any, ...]] = []
+    not_proven: Any = None
+
+    def __init__(self, user: str, caller: str, terminal: str | None) -> None:
+        self.user = user
+        self._step("start", user, caller, terminal)
+
+    def _step(self, *step: Any) -> Any:
+        self.steps.append(step)
+        result = self.script.get(step[0])
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    def authenticate(self, prompt: str | None, overrides: bool, tries: int) -> None:
+        self._step("authenticate", prompt, overrides, tries)
+
+    def account(self, may_change: bool) -> str | None:
+        return self._step("account", may_change)
+
+    def open_session(self, target: str, is_silent: bool) -> str | None:
+        return self._step("open", target, is_silent)
+
+    def environment(self) -> list[str]:
+        return self.script.get("environment", [])
+
+    def close(self) -> None:
+        self._step("close")
 
 
 @dataclass

@@ -19,6 +19,7 @@ import pytest
 from fake_sudo import (
     PLUGIN_FILE,
     RC,
+    FakePam,
     FakeSudo,
     ScriptedDaemon,
     Step,
@@ -26,6 +27,7 @@ from fake_sudo import (
     hang_up,
     in_turn,
     load_plugin,
+    load_proof,
     pause,
     send,
     silence,
@@ -58,7 +60,27 @@ def sudo() -> FakeSudo:
 
 
 @pytest.fixture
-def plugin(sudo: FakeSudo, monkeypatch: pytest.MonkeyPatch) -> Any:
+def pam() -> type[FakePam]:
+    """PAM as the plugin meets it: everything goes well unless a test says otherwise."""
+
+    class Pam(FakePam):
+        script: dict[str, Any] = {}
+        steps: list[tuple[Any, ...]] = []
+
+    return Pam
+
+
+@pytest.fixture
+def proof(sudo: FakeSudo, pam: type[FakePam], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The plugin's other half, with a PAM that follows a script."""
+    module = load_proof(sudo)
+    module.Pam = pam
+    monkeypatch.setitem(sys.modules, "jitsudo_sudo_proof", module)
+    return module
+
+
+@pytest.fixture
+def plugin(sudo: FakeSudo, proof: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The plugin's module, as run by alice."""
     module = load_plugin(sudo)
     monkeypatch.setattr(module, "os", OsOf(1000))
