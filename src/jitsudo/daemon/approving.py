@@ -111,9 +111,10 @@ class Approving:
     async def _is_satisfied(self, request: RequestRecord) -> bool:
         policy = self._state.require_policy().policy
         role = policy.roles[request.request.role]
-        if role.request is not None and role.request.approvals == 0:
+        needed = self._state.approvals_needed(request.id)
+        if role.request is not None and role.request.approvals == needed == 0:
             return True
-        return approvals_satisfied(role, await self._granting.counted(request, role, policy))
+        return approvals_satisfied(role, await self._granting.counted(request, role, policy), needed)
 
     async def deny(self, asker: Asker, request: RequestRecord, reason: Reason) -> RequestRecord:
         asker.require_outside("deny")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from jitsudo.daemon.granting import login_name
 from jitsudo.daemon.people import People
-from jitsudo.daemon.sessions import Session, Sessions
+from jitsudo.daemon.session import Session
+from jitsudo.daemon.sessions import Sessions
 from jitsudo.errors import Denied
 from jitsudo.grants.lifecycle import GrantRecord, RequestRecord
 from jitsudo.host.peer import Peer

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jitsudo.daemon.people import People
-from jitsudo.daemon.sessions import Session, Sessions
+from jitsudo.daemon.session import Session
+from jitsudo.daemon.sessions import Sessions
 from jitsudo.elevation.options import Caller, parse_user_info
 from jitsudo.errors import Denied, NotFound
 from jitsudo.host.accounts import SystemAccounts

@@ -37,6 +37,13 @@ class Descriptors:
         """The caller closes it from now on."""
         return self._named.pop(name, None)
 
+    def move(self) -> Descriptors:
+        """All of them under a new owner, who closes them."""
+        moved = Descriptors(self._unnamed)
+        moved._named = self._named
+        self._unnamed, self._named = [], {}
+        return moved
+
     def close(self) -> None:
         for descriptor in (*self._unnamed, *self._named.values()):
             os.close(descriptor)

@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from jitsudo.daemon.approving import Approving, Authenticating
 from jitsudo.daemon.authz import Asker, approver_answer, identify_asker, is_mine
+from jitsudo.daemon.background import Background
 from jitsudo.daemon.connection import Connection
-from jitsudo.daemon.explaining import explain_to
+from jitsudo.daemon.explaining import Explained, explain_to, seen_by
+from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.policyloading import PolicyLoading
-from jitsudo.daemon.rates import Rate
-from jitsudo.daemon.server import Context, Handler
+from jitsudo.daemon.requesting import Requesting
+from jitsudo.daemon.server import FRAME_SECONDS, Context, Handler
 from jitsudo.daemon.sessions import Sessions
 from jitsudo.daemon.state import OPEN_STATES, DaemonState
 from jitsudo.daemon.views import grant_info, request_info, role_info
-from jitsudo.errors import Ambiguous, AuthenticationFailed, Denied, DocumentRefused, InvalidValue, NotFound, TooMany, WrongState
+from jitsudo.errors import Ambiguous, AuthenticationFailed, Denied, DocumentRefused, InvalidValue, NotFound, WrongState
 from jitsudo.grants.lifecycle import GrantRecord, RequestRecord, State
-from jitsudo.grants.model import request_id
 from jitsudo.host.pamauth import Prompt
 from jitsudo.host.peer import read_cwd
-from jitsudo.policy.access import ApproverId, may_request
+from jitsudo.host.source import Sources
+from jitsudo.policy.access import ApproverId, approvals_needed, may_request
 from jitsudo.policy.model import Policy
-from jitsudo.policy.verdict import Deny
-from jitsudo.types import Duration, Moment, Reason, is_plain_text
+from jitsudo.policy.verdict import UNKNOWN_SOURCE, Deny
+from jitsudo.types import Duration, Reason, is_plain_text
 from jitsudo.wire.fields import Fields
 from jitsudo.wire.framing import Json
 
-T = TypeVar("T")
-MAX_OPEN_REQUESTS: Final = 50  # a person
-MAX_LIVE_GRANTS: Final = 50  # a person, standing ones aside
-MAX_USES: Final = 1_000_000
 MAX_NOTE_CHARS: Final = 500
 
 
@@ -53,18 +51,28 @@ class Control:
     """io.jitsudo.Control, for one server."""
 
     def __init__(
-        self, state: DaemonState, granting: Granting, sessions: Sessions, approving: Approving, loading: PolicyLoading
+        self,
+        state: DaemonState,
+        granting: Granting,
+        sessions: Sessions,
+        approving: Approving,
+        loading: PolicyLoading,
+        *,
+        sources: Sources,
+        gate: Gate,
     ) -> None:
         self._state = state
         self._granting = granting
         self._sessions = sessions
         self._approving = approving
         self._loading = loading
+        self._sources = sources
+        self._gate = gate
         self._approvals: dict[Connection, Approval] = {}
-        self._asking = Rate(burst=300, seconds=10.0)
-        self._closing: set[asyncio.Task[Any]] = set()
+        self._background = Background()
+        self._requesting = Requesting(state, granting, approving, sources, gate, self._background)
         answers: Mapping[str, Callable[[Context, Asker, Fields], Awaitable[Json]]] = {
-            "Request": self._request,
+            "Request": self._requesting.request,
             "Await": self._await,
             "Requests": self._requests,
             "Approve": self._approve,
@@ -88,69 +96,16 @@ class Control:
 
         return handle
 
-    def keeps(self, connection: Connection) -> bool:
+    def patience(self, connection: Connection) -> float | None:
         """An approver may take their time to type a password; PAM's side has a time of its own."""
-        return connection in self._approvals
+        return None if connection in self._approvals else FRAME_SECONDS
 
     def ended(self, connection: Connection) -> None:
         approval = self._approvals.pop(connection, None)
         if approval is not None:
-            task = asyncio.get_running_loop().create_task(approval.authenticating.close())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._background.start(approval.authenticating.close())
 
-    # Asking.
-
-    async def _request(self, context: Context, asker: Asker, fields: Fields) -> Json:
-        name, seconds, text = fields.text("role"), fields.optional_integer("duration"), fields.optional_text("reason")
-        uses = fields.optional_integer("uses")
-        fields.done()
-        asker.require_outside("ask for a role")
-        now, policy = self._state.trusted_now(), self._policy()
-        role = self._granting.require_role(name)
-        if refusal := may_request(asker.person, role, policy, self._state.host, now):
-            raise Denied(refusal.message, next(iter(refusal.hints), None))
-        terms = role.request
-        if terms is None:
-            raise Denied(f"role {name} is standing: nobody asks for it, just use it")
-        duration = Duration(seconds if seconds is not None else int(terms.default_duration))
-        if duration > terms.max_duration:
-            raise Denied(f"role {name} is given for at most {terms.max_duration}", f"--for {terms.max_duration}")
-        reason = Reason(text if text is not None else "")
-        if terms.reason is not None and not terms.reason.matches(reason):
-            raise Denied(f"role {name} wants a reason of the form {terms.reason.text}")
-        if uses is not None and not 0 < uses <= MAX_USES:
-            raise InvalidValue(f"uses must be 1 to {MAX_USES}")
-        self._check_rates(asker, now)
-        envelope = self._granting.request(asker.person, role, now, duration, reason, uses)
-        made = request_id(envelope.payload)
-        entry = self._state.journal.request_created(made, asker.person, name, reason, envelope.encode().decode("ascii"))
-        await self._state.record(now, entry)
-        record = self._state.book.requests[made]
-        if terms.approvals == 0:
-            await self._finish(self._approving.issue_if_earned(record, now))
-        else:
-            await self._approving.tell_approvers(record, asker.person)
-        return {"request": self._request_info(self._state.book.requests[made], asker, may_approve=False)}
-
-    def _check_rates(self, asker: Asker, now: Moment) -> None:
-        """Raises TooMany. All live grants of a person are verified at each of their commands, and all is kept for ever."""
-        person = asker.person
-        mine = [r for r in self._state.open_requests() if r.request.person.uid == person.uid]
-        if len(mine) >= MAX_OPEN_REQUESTS:
-            raise TooMany(f"you have {len(mine)} open requests", "jitsudo cancel R-…")
-        live = [g for g in self._state.live_grants() if g.request.person.uid == person.uid and not g.standing]
-        if len(live) >= MAX_LIVE_GRANTS:
-            raise TooMany(f"you hold {len(live)} grants", "jitsudo return G-… or --all")
-        if self._asking.admit(person.uid, now.boot) is None:
-            raise TooMany("you have asked too often", "wait a while")
-
-    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """To its end even if the caller goes away: part of it may be on record already."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-        return await asyncio.shield(task)
+    # Requests.
 
     async def _await(self, context: Context, asker: Asker, fields: Fields) -> Json:
         record = await self._visible_request(asker, fields.text("request"))
@@ -168,7 +123,8 @@ class Control:
         shown = []
         for record in records:
             may_approve = record.state in OPEN_STATES and await self._may_approve(asker, record)
-            if asker.is_root or is_mine(asker, record) or may_approve:
+            decided = asker.session is None and self._state.has_decided(asker.person.uid, record.id)
+            if asker.is_root or is_mine(asker, record) or may_approve or decided:
                 shown.append(self._request_info(record, asker, may_approve=may_approve))
         return {"requests": shown}
 
@@ -213,7 +169,7 @@ class Control:
             return {"prompts": [{"style": p.style, "text": p.text} for p in prompts]}
         await self._drop(context.connection)
         approver = await self._approving.entitled(approval.asker, approval.request)
-        record = await self._finish(
+        record = await self._background.finish(
             self._approving.approve(approval.asker, approval.request, approver, approval.max_duration, approval.note)
         )
         return {"request": self._request_info(record, approval.asker, may_approve=False)}
@@ -324,13 +280,15 @@ class Control:
     async def _roles(self, context: Context, asker: Asker, fields: Fields) -> Json:
         fields.done()
         now, policy, host = self._state.now(), self._policy(), self._state.host
+        by_source = any(role.when.source for role in policy.roles.values())
+        source = await self._requesting.source(context, asker) if by_source else UNKNOWN_SOURCE
         shown = []
         for name in sorted(policy.roles):
             role = policy.roles[name]
-            refusal = may_request(asker.person, role, policy, host, now)
-            if refusal is None or refusal.code in {"hours", "standing", "unsupported"} or asker.is_root:
+            refusal = may_request(asker.person, role, policy, host, now, source)
+            if refusal is None or refusal.code in {"hours", "source", "standing", "unsupported"} or asker.is_root:
                 not_now = None if refusal is None or refusal.code == "standing" else refusal
-                shown.append(role_info(role, not_now))
+                shown.append(role_info(role, not_now, approvals_needed(role, now, source)))
         return {"roles": shown}
 
     async def _explain(self, context: Context, asker: Asker, fields: Fields) -> Json:
@@ -340,7 +298,12 @@ class Control:
         now = self._state.trusted_now()
         await self._granting.issue_standing(person, now)
         held, refused = await self._granting.held_by(person, now)
-        return await explain_to(person, argv, run_as, read_cwd(context.peer.pid), held, refused, self._state, now)
+        cwd, state = read_cwd(context.peer.pid), self._state
+        policy = seen_by(person, held, state, now)
+        by_source = any(role.when.source for role in policy.roles.values())
+        source = await self._requesting.source(context, asker) if by_source else UNKNOWN_SOURCE
+        explanation = Explained(person, argv, run_as, cwd, held, [error for _, error in refused], source)
+        return await self._gate.run(person, lambda: explain_to(explanation, policy, state, now))
 
     async def _reload(self, context: Context, asker: Asker, fields: Fields) -> Json:
         fields.done()
@@ -392,7 +355,8 @@ class Control:
 
     def _request_info(self, record: RequestRecord, asker: Asker, *, may_approve: bool) -> Json:
         policy = self._state.policy.policy if self._state.policy is not None else None
-        return request_info(record, policy, mine=is_mine(asker, record), may_approve=may_approve)
+        needed = self._state.approvals_needed(record.id)
+        return request_info(record, policy, needed, mine=is_mine(asker, record), may_approve=may_approve)
 
     def _grant_info(self, record: GrantRecord) -> Json:
         request = self._state.book.requests.get(record.request_id) if record.request_id is not None else None

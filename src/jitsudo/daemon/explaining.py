@@ -2,55 +2,52 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import stat
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from jitsudo.daemon.passed import find_program
 from jitsudo.daemon.state import DaemonState
-from jitsudo.elevation.environment import SECURE_PATH
 from jitsudo.errors import DocumentRefused, InvalidValue
 from jitsudo.host.accounts import SystemAccounts
 from jitsudo.host.world import HostWorld
 from jitsudo.policy.access import role_admits
-from jitsudo.policy.explain import Explanation, explain
+from jitsudo.policy.explain import explain
 from jitsudo.policy.model import Policy
-from jitsudo.policy.verdict import Action, Allow, Challenge, Deny, HeldGrant
+from jitsudo.policy.verdict import Action, Allow, Challenge, Circumstances, Deny, HeldGrant, Source
 from jitsudo.types import AbsPath, Moment, Person, UserName
 from jitsudo.wire.framing import Json, encode_text
 
 
-async def explain_to(
-    person: Person,
-    argv: Sequence[str],
-    run_as: str | None,
-    cwd: AbsPath,
-    held: Sequence[HeldGrant],
-    refused: Sequence[DocumentRefused],
-    state: DaemonState,
-    now: Moment,
-) -> Json:
-    """The verdict and every rule considered; nothing is recorded, since nothing happens."""
-    if not argv or not argv[0]:
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What is to be explained, and to whom."""
+
+    person: Person
+    argv: Sequence[str]
+    run_as: str | None
+    cwd: AbsPath
+    held: Sequence[HeldGrant]
+    refused: Sequence[DocumentRefused]
+    source: Source
+
+
+def explain_to(asked: Explained, policy: Policy, state: DaemonState, now: Moment) -> Json:
+    """The verdict and every rule considered; nothing is recorded, since nothing happens. Blocks. Raises InvalidValue."""
+    if not asked.argv or not asked.argv[0]:
         raise InvalidValue("no command was given", "jitsudo explain -- systemctl restart nginx.service")
-    policy = _seen_by(person, held, state, now)
+    path = find_program(asked.argv[0], None)
     action = Action(
-        person=person,
-        run_as=UserName(run_as or "root"),
+        person=asked.person,
+        run_as=UserName(asked.run_as or "root"),
         run_as_group=None,
         mode="command",
-        path=_look_up(argv[0]),
-        argv=tuple(argv),
-        cwd=cwd,
+        path=None if path is None else AbsPath(path),
+        argv=tuple(asked.argv),
+        cwd=asked.cwd,
     )
-
-    def run() -> Explanation:
-        with HostWorld(SystemAccounts().by_name) as world:
-            return explain(action, policy, held, state.host, now, world)
-
-    explanation = await asyncio.to_thread(run)
-    notes = [f"a grant of yours was refused at step {error.step}: {error.sentence}" for error in refused]
+    with HostWorld(SystemAccounts().by_name) as world:
+        explanation = explain(action, policy, asked.held, state.host, now, world, Circumstances(source=asked.source))
+    notes = [f"a grant of yours was refused at step {error.step}: {error.sentence}" for error in asked.refused]
     match explanation.verdict:
         case Allow():
             verdict = "allow"
@@ -61,7 +58,7 @@ async def explain_to(
     return {"verdict": verdict, "text": encode_text("\n".join([*explanation.lines, *notes]))}
 
 
-def _seen_by(person: Person, held: Sequence[HeldGrant], state: DaemonState, now: Moment) -> Policy:
+def seen_by(person: Person, held: Sequence[HeldGrant], state: DaemonState, now: Moment) -> Policy:
     """The policy without the roles that are neither open to the person nor held: how those are made is not theirs to see."""
     policy = state.require_policy().policy
     mine = {grant.role for grant in held}
@@ -71,18 +68,3 @@ def _seen_by(person: Person, held: Sequence[HeldGrant], state: DaemonState, now:
         if name in mine or role_admits(person, role, policy, state.host, now) is None
     }
     return replace(policy, roles=shown)
-
-
-def _look_up(name: str) -> AbsPath | None:
-    """As front ends look a command up; by name alone, since the daemon does not see what a person's folder holds."""
-    if "/" in name:
-        return AbsPath(name) if name.startswith("/") else None
-    for folder in SECURE_PATH.split(":"):
-        path = f"{folder}/{name}"
-        try:
-            mode = os.stat(path).st_mode
-        except OSError:
-            continue
-        if stat.S_ISREG(mode) and mode & 0o111:
-            return AbsPath(path)
-    return None

@@ -120,13 +120,14 @@ class Granting:
         approvals = tuple(envelope for _, envelope, _ in request.approvals)
         envelope = self.sign(Namespace.GRANT, build_grant(request.envelope, approvals, now, self._host).payload())
         approvers = tuple(str(approver) for _, _, approver in request.approvals)
-        return await self._issued(envelope, now, approvers, standing=False, request=request.id)
+        needed = self._state.approvals_needed(request.id)
+        return await self._issued(envelope, now, approvers, standing=False, request=request.id, needed=needed)
 
     async def _issued(
-        self, envelope: Envelope, now: Moment, approvers: tuple[str, ...], *, standing: bool, request: str
+        self, envelope: Envelope, now: Moment, approvers: tuple[str, ...], *, standing: bool, request: str, needed: int = 0
     ) -> Entry:
         known = await self._known(_subjects(envelope), None)
-        verified = self._verify(envelope, now, None, known, uses=0, loaded_at=now)
+        verified = self._verify(envelope, now, None, known, uses=0, loaded_at=now, needed=needed)
         return self._state.journal.grant_issued(
             grant=grant_id(envelope.payload),
             request=request,
@@ -163,10 +164,12 @@ class Granting:
 
     # Verifying.
 
-    async def held_by(self, person: Person, now: Moment) -> tuple[list[HeldGrant], list[DocumentRefused]]:
+    async def held_by(
+        self, person: Person, now: Moment
+    ) -> tuple[list[HeldGrant], list[tuple[GrantId, DocumentRefused]]]:
         """The person's live grants, each verified now; and why others of theirs were refused."""
         held: list[HeldGrant] = []
-        refused: list[DocumentRefused] = []
+        refused: list[tuple[GrantId, DocumentRefused]] = []
         mine = [record for record in self._state.live_grants() if record.request.person.uid == person.uid]
         if not mine:
             return held, refused
@@ -175,7 +178,7 @@ class Granting:
             try:
                 verified = self._verify_record(record, person, known, now)
             except DocumentRefused as error:
-                refused.append(error)
+                refused.append((record.id, error))
                 continue
             held.append(
                 HeldGrant(
@@ -185,6 +188,7 @@ class Granting:
                     not_after=verified.grant.not_after,
                     uses_left=verified.uses_left,
                     standing=verified.role.standing,
+                    approvals=len(verified.approvals),
                 )
             )
         return held, refused
@@ -194,7 +198,8 @@ class Granting:
         return self._verify_record(record, None, await self._known(_subjects(record.envelope), None), now)
 
     def _verify_record(self, record: GrantRecord, person: Person | None, known: Known, now: Moment) -> VerifiedGrant:
-        return self._verify(record.envelope, now, person, known, record.uses, self._state.loaded_at[record.id])
+        needed = 0 if record.request_id is None else self._state.approvals_needed(record.request_id)
+        return self._verify(record.envelope, now, person, known, record.uses, self._state.loaded_at[record.id], needed)
 
     async def _known(self, subjects: Iterable[Subject], person: Person | None) -> Known:
         """Everybody whom documents name, as the user database has them now, in one look-up."""
@@ -204,7 +209,14 @@ class Granting:
         return known
 
     def _verify(
-        self, envelope: Envelope, now: Moment, person: Person | None, known: Known, uses: int, loaded_at: Moment
+        self,
+        envelope: Envelope,
+        now: Moment,
+        person: Person | None,
+        known: Known,
+        uses: int,
+        loaded_at: Moment,
+        needed: int,
     ) -> VerifiedGrant:
         return verify_grant(
             envelope.encode(),
@@ -214,7 +226,7 @@ class Granting:
                 loaded_at=loaded_at,
                 subject=None if person is None else Subject.of(person),
                 check_signature=self._check_signature,
-                roles=lambda name: self._terms(name, now, known),
+                roles=lambda name: self._terms(name, now, known, needed),
                 revoked=lambda name: self._is_over(grant_id(envelope.payload), name),
                 uses=lambda _: uses,
             ),
@@ -233,7 +245,8 @@ class Granting:
             self._digests[role.name] = role_digest(policy, role)
         return self._digests[role.name]
 
-    def _terms(self, name: RoleName, now: Moment, known: Known) -> RoleTerms | None:
+    def _terms(self, name: RoleName, now: Moment, known: Known, needed: int) -> RoleTerms | None:
+        """`needed`: the approvals that this request needs at least (`otherwise`)."""
         policy = self._state.require_policy().policy
         role = policy.roles.get(name)
         if role is None:
@@ -253,13 +266,13 @@ class Granting:
                 return False, f"{requester.name} is not in the user database any more"
             answers = (self.counts_as(_by(approval), asking, role, policy, known) for approval in approvals)
             counted = [answer for answer in answers if answer is not None]
-            return approvals_satisfied(role, counted), f"{len({a.name for a in counted})} approvals count"
+            return approvals_satisfied(role, counted, needed), f"{len({a.name for a in counted})} approvals count"
 
         return RoleTerms(
             name=role.name,
             digest=self._role_digest(role),
             max_duration=MAX_DURATION_SECONDS if terms is None else terms.max_duration,
-            approvals=0 if terms is None else terms.approvals,
+            approvals=0 if terms is None else max(terms.approvals, needed),
             standing=role.standing,
             until=role.until,
             admits=admits,

@@ -20,6 +20,7 @@ from jitsudo import __version__
 from jitsudo.daemon.approving import Approving
 from jitsudo.daemon.control import Control
 from jitsudo.daemon.decide import Decide
+from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.identity import load_identity
 from jitsudo.daemon.people import People
@@ -27,6 +28,7 @@ from jitsudo.daemon.policyloading import PolicyLoading
 from jitsudo.daemon.server import Interface, Limits, Server
 from jitsudo.daemon.sessions import Sessions
 from jitsudo.daemon.state import DaemonState
+from jitsudo.daemon.tickets import Tickets
 from jitsudo.daemon.timers import Timers
 from jitsudo.errors import DocumentRefused, JitsudoError
 from jitsudo.host.accounts import SystemAccounts
@@ -35,10 +37,12 @@ from jitsudo.host.journal import Journal
 from jitsudo.host.journalfeed import JournalFeed
 from jitsudo.host.redaction import Redactor
 from jitsudo.host.scopes import SystemManager
+from jitsudo.host.source import Sources
 from jitsudo.wire.calls import CONTROL, DECIDE, MAX_DESCRIPTORS
 from jitsudo.wire.framing import CONTROL_MAX_FRAME_BYTES, DECIDE_MAX_FRAME_BYTES
 
 log = logging.getLogger("jitsudod")
+TICKETS_FILE: Final = "tickets"
 DECIDE_LIMITS: Final = Limits(DECIDE_MAX_FRAME_BYTES, MAX_DESCRIPTORS, connections_a_person=512, connections=2048, reserved=16)
 CONTROL_LIMITS: Final = Limits(CONTROL_MAX_FRAME_BYTES, 0, connections_a_person=8, connections=1024, reserved=16)
 
@@ -79,8 +83,10 @@ class Daemon:
     state: DaemonState
     people: People
     manager: SystemManager
+    granting: Granting
     sessions: Sessions
     approving: Approving
+    gate: Gate
     decide: Decide
     control: Control
     feed: JournalFeed
@@ -108,9 +114,12 @@ class Daemon:
         sessions.adopt(state.started_sessions())
         await _verify_all(state, granting)
         await approving.finish_interrupted()
-        decide = Decide(state, granting, sessions)
-        control = Control(state, granting, sessions, approving, loading)
-        return cls(state, people, manager, sessions, approving, decide, control, JournalFeed(lambda: state.ledger))
+        gate, sources = Gate(), Sources()
+        tickets = Tickets(options.state_dir / TICKETS_FILE, state.boot)
+        decide = Decide(state, granting, sessions, tickets=tickets, sources=sources, gate=gate)
+        control = Control(state, granting, sessions, approving, loading, sources=sources, gate=gate)
+        feed = JournalFeed(lambda: state.ledger)
+        return cls(state, people, manager, granting, sessions, approving, gate, decide, control, feed)
 
     async def stop(self) -> None:
         """Sessions go on without the daemon."""
@@ -120,6 +129,7 @@ class Daemon:
         self.feed.close()
         self.state.ledger.close()
         self.decide.close()
+        self.gate.close()
         self.people.close()
         await self.manager.close()
 
@@ -143,7 +153,7 @@ async def serve(options: argparse.Namespace) -> None:
         daemon = await Daemon.start(options)
         decide.set_result(daemon.decide)
         control.set_result(daemon.control)
-        timers = Timers(daemon.state, daemon.sessions, daemon.approving, daemon.manager)
+        timers = Timers(daemon.state, daemon.granting, daemon.sessions, daemon.approving, daemon.manager)
         tasks += [loop.create_task(timers.run()), loop.create_task(daemon.feed.run())]
         systemd.daemon.notify("READY=1")
         stopped = loop.create_task(stopping.wait())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import termios
 
 from jitsudo.daemon.connection import Descriptors
+from jitsudo.elevation.environment import SECURE_PATH
 from jitsudo.errors import Denied
 from jitsudo.host.terminal import Terminal
 from jitsudo.types import AbsPath
@@ -32,6 +34,19 @@ def check_same_file(path: str, looked_up: str | None, descriptors: Descriptors) 
     found = os.fstat(descriptor)
     if (there.st_dev, there.st_ino) != (found.st_dev, found.st_ino):
         raise Denied(f"{looked_up} changed while it was looked at", "try again")
+
+
+def find_program(name: str, root: int | None) -> str | None:
+    """A program by name on the fixed secure path, or by absolute path, below the caller's root; None: there is none. Blocks."""
+    candidates = [name] if name.startswith("/") else [f"{folder}/{name}" for folder in SECURE_PATH.split(":")]
+    for path in candidates if name and ("/" not in name or name.startswith("/")) else ():
+        try:
+            mode = (os.stat(path) if root is None else os.stat(path.lstrip("/") or ".", dir_fd=root)).st_mode
+        except (OSError, ValueError):
+            continue
+        if stat.S_ISREG(mode) and mode & 0o111:
+            return path
+    return None
 
 
 def caller_terminal(descriptors: Descriptors) -> Terminal | None:

@@ -9,13 +9,17 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from jitsudo import strictjson
 from jitsudo.daemon.state import DaemonState
 from jitsudo.errors import JitsudoError, PolicyInvalid
 from jitsudo.host.policyfiles import LoadedPolicy, load_policy, load_policy_bytes
 from jitsudo.types import Person
+from jitsudo.wire.framing import decode_text, encode_text
 
 log = logging.getLogger("jitsudod")
 LAST_GOOD: Final = "policy"
+CALENDARS: Final = "calendars.json"
+MAX_CALENDARS_BYTES: Final = 16 * 1024 * 1024
 MAX_SHOWN_ISSUES: Final = 20
 
 
@@ -72,6 +76,8 @@ class PolicyLoading:
         new.mkdir(mode=0o700)
         for name, content in loaded.files.items():
             (new / name).write_bytes(content)
+        texts = {name: encode_text(raw.decode("utf-8", "surrogateescape")) for name, raw in loaded.calendars.items()}
+        (new / CALENDARS).write_bytes(strictjson.encode(texts))
         if kept.exists():
             os.rename(kept, old)
         os.rename(new, kept)
@@ -81,12 +87,21 @@ class PolicyLoading:
         """The copy, or the one before it, if the daemon died while they were exchanged."""
         for name in (LAST_GOOD, f".{LAST_GOOD}.old"):
             try:
-                files = {path.name: path.read_bytes() for path in sorted((self._state.folder / name).glob("*.yaml"))}
+                folder = self._state.folder / name
+                files = {path.name: path.read_bytes() for path in sorted(folder.glob("*.yaml"))}
                 if files:
-                    return load_policy_bytes(files)
+                    return load_policy_bytes(files, _kept_calendars(folder / CALENDARS))
             except (OSError, JitsudoError) as error:
                 log.error("the last good policy cannot be used: %s", error)
         return None
+
+
+def _kept_calendars(path: Path) -> dict[str, bytes]:
+    """Raises OSError, InvalidValue."""
+    if not path.exists():  # kept by a version that had none
+        return {}
+    texts = strictjson.parse_object(path.read_bytes(), MAX_CALENDARS_BYTES)
+    return {name: decode_text(text, "a kept calendar").encode("utf-8", "surrogateescape") for name, text in texts.items()}
 
 
 def _summary(error: PolicyInvalid) -> str:

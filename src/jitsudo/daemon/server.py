@@ -58,8 +58,8 @@ class Interface(Protocol):
 
     handlers: Mapping[str, Handler]
 
-    def keeps(self, connection: Connection) -> bool:
-        """Whether the connection may stay silent (a command runs under it)."""
+    def patience(self, connection: Connection) -> float | None:
+        """For how many seconds the connection may stay silent; None: for ever (a command runs under it)."""
 
     def ended(self, connection: Connection) -> None:
         """The connection is gone."""
@@ -135,7 +135,7 @@ class Server:
     async def _serve(self, connection: Connection, person: int) -> None:
         try:
             while True:
-                received = await connection.receive(None if self._keeps(connection) else FRAME_SECONDS)
+                received = await connection.receive(self._patience(connection))
                 if received is None:
                     return
                 call, descriptors = received
@@ -160,8 +160,8 @@ class Server:
         if not self._open[person]:
             del self._open[person]
 
-    def _keeps(self, connection: Connection) -> bool:
-        return self.interface.done() and self.interface.result().keeps(connection)
+    def _patience(self, connection: Connection) -> float | None:
+        return self.interface.result().patience(connection) if self.interface.done() else FRAME_SECONDS
 
     async def _answer(self, context: Context) -> None:
         work = asyncio.ensure_future(self._outcome(context))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from jitsudo.daemon.identity import Identity
+from jitsudo.daemon.limits import Counts
 from jitsudo.daemon.people import People
 from jitsudo.errors import Denied, Failed, InvalidValue, LedgerDamaged, WrongState
 from jitsudo.grants.lifecycle import Book, Event, GrantRecord, RequestRecord, State
@@ -19,7 +20,7 @@ from jitsudo.host.journalfeed import CURSOR
 from jitsudo.host.ledger import Entry, Ledger, Row, quarantine
 from jitsudo.host.policyfiles import LoadedPolicy
 from jitsudo.policy.verdict import Host
-from jitsudo.types import GrantId, Moment, RequestId
+from jitsudo.types import GrantId, Moment, RequestId, Uid
 
 log = logging.getLogger("jitsudod")
 LEDGER_FILE: Final = "ledger.db"
@@ -37,14 +38,24 @@ class Folded:
     live_grants: set[GrantId] = field(default_factory=set)
     revoked_standing: set[GrantId] = field(default_factory=set)
     started: dict[str, dict[str, object]] = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)
+    decided: dict[RequestId, set[object]] = field(default_factory=dict)  # the uids of those who approved or denied
+    needed: dict[RequestId, int] = field(default_factory=dict)  # approvals, where a request needs more than its role says
 
     def apply(self, seq: int, time: int, boot: str, entry: Entry) -> None:
         """Raises WrongState, InvalidValue; nothing has changed then."""
         self.book.apply(Event(seq, time, boot, entry.type, entry.body))
+        self.counts.apply(time, entry)
+        if entry.type == "request.created" and isinstance(needed := entry.body.get("approvals_needed"), int):
+            self.needed[RequestId(entry.body["request"])] = needed
+        if entry.type in ("approval.given", "request.denied"):
+            self.decided.setdefault(RequestId(entry.body["request"]), set()).add(entry.body.get("uid"))
         if entry.type.startswith(("request.", "approval.", "grant.")):
             self._index(entry)
         elif entry.type == "session.started":
             self.started[str(entry.body["session"])] = dict(entry.body)
+        elif entry.type == "session.continued":
+            self.started[str(entry.body["session"])] |= {"grant": entry.body["grant"], "state": entry.body["state"]}
         elif entry.type == "session.ended":
             self.started.pop(str(entry.body["session"]), None)
 
@@ -144,6 +155,19 @@ class DaemonState:
     def book(self) -> Book:
         return self._folded.book
 
+    @property
+    def counts(self) -> Counts:
+        """How often limits were used."""
+        return self._folded.counts
+
+    def approvals_needed(self, request: RequestId) -> int:
+        """How many approvals a request needs at least, whatever its role says."""
+        return self._folded.needed.get(request, 0)
+
+    def has_decided(self, uid: Uid, request: RequestId) -> bool:
+        """Whether this account approved or denied the request."""
+        return uid in self._folded.decided.get(request, ())
+
     def live_grants(self) -> list[GrantRecord]:
         return [self.book.grants[key] for key in sorted(self._folded.live_grants)]
 
@@ -166,6 +190,11 @@ class DaemonState:
                 "an administrator repairs /etc/jitsudo/policy.d, then: jitsudo policy reload (as root)",
             )
         return self.policy
+
+    @property
+    def policy_digest(self) -> str | None:
+        """The digest of the policy in force, if there is one."""
+        return None if self.policy is None else self.policy.digest
 
     # The record.
 

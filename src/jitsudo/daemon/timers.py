@@ -10,6 +10,8 @@ from typing import Final
 import systemd.daemon
 
 from jitsudo.daemon.approving import Approving
+from jitsudo.daemon.granting import Granting
+from jitsudo.daemon.session import Session
 from jitsudo.daemon.sessions import Sessions
 from jitsudo.daemon.state import DaemonState
 from jitsudo.errors import JitsudoError
@@ -27,8 +29,11 @@ SYNC_SECONDS: Final = 30.0  # between questions whether the clock is synchronise
 class Timers:
     """One loop, the daemon's own: as long as it turns, the daemon is alive to systemd's watchdog."""
 
-    def __init__(self, state: DaemonState, sessions: Sessions, approving: Approving, manager: SystemManager) -> None:
+    def __init__(
+        self, state: DaemonState, granting: Granting, sessions: Sessions, approving: Approving, manager: SystemManager
+    ) -> None:
         self._state = state
+        self._granting = granting
         self._sessions = sessions
         self._approving = approving
         self._manager = manager
@@ -42,6 +47,8 @@ class Timers:
                 await self._turn(now)
             except JitsudoError as error:
                 log.error("%s", error.sentence)
+            except Exception:  # whatever it is, what else time brings must go on: expiry above all
+                log.exception("internal error in the timers")
             systemd.daemon.notify("WATCHDOG=1")
             await asyncio.sleep(SHORTEST_SLEEP)
             with contextlib.suppress(TimeoutError):
@@ -54,7 +61,8 @@ class Timers:
         self._expire(now)
         self._end_what_was_taken_back()
         for session in self._sessions.due(now):
-            self._sessions.end(session, f"grant {session.grant} has expired")
+            if not await self._is_covered(session, now):
+                self._sessions.end(session, f"grant {session.grant} has expired")
         self._sessions.reap_all()
         if now.boot >= self._heartbeat_due:
             self._heartbeat_due = now.boot + HEARTBEAT_SECONDS
@@ -77,6 +85,22 @@ class Timers:
             grant = self._state.book.grants.get(session.grant)
             if grant is not None and grant.state in (State.REVOKED, State.RETURNED):
                 self._sessions.end(session, f"grant {grant.id} was {grant.outcome}")
+
+    async def _is_covered(self, session: Session, now: Moment) -> bool:
+        """The end of one grant never ends what another of the same person and role covers: the session goes on under that."""
+        for grant in sorted(self._state.live_grants(), key=lambda g: -g.grant.not_after):
+            asked = grant.request
+            same = (asked.person.uid, asked.role) == (session.person.uid, session.role) and session.run_as in asked.run_as
+            if not same or grant.grant.not_after <= now.wall:
+                continue
+            try:
+                await self._granting.verify(grant, now)
+            except JitsudoError:
+                continue
+            if self._state.book.grants[grant.id].state is State.ACTIVE and session.ending is None:
+                self._sessions.go_on_under(session, grant.id, grant.grant.not_after, now)
+                return True
+        return False
 
     async def _look_at_clock(self, now: Moment) -> None:
         if self._state.clock.is_far_ahead(now) and now.boot >= self._sync_due:

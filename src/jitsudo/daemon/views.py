@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jitsudo.daemon.sessions import Session
+from jitsudo.daemon.session import Session
 from jitsudo.grants.lifecycle import GrantRecord, RequestRecord
 from jitsudo.policy.describe import describe_rule
-from jitsudo.policy.model import Policy, Role
+from jitsudo.policy.model import Guardrail, Policy, Role
 from jitsudo.policy.verdict import Deny
 from jitsudo.wire.framing import Json, encode_text
 
 
-def request_info(record: RequestRecord, policy: Policy | None, *, mine: bool, may_approve: bool) -> Json:
+def request_info(
+    record: RequestRecord, policy: Policy | None, needed: int, *, mine: bool, may_approve: bool
+) -> Json:
+    """`needed`: the approvals that it needs at least, whatever its role says."""
     request = record.request
     role = policy.roles.get(request.role) if policy is not None else None
-    needed = role.request.approvals if role is not None and role.request is not None else 0
+    usual = role.request.approvals if role is not None and role.request is not None else 0
+    guardrails = policy.guardrails_of(role) if policy is not None and role is not None else ()
     return {
         "id": record.id,
         "state": str(record.state),
@@ -28,7 +32,9 @@ def request_info(record: RequestRecord, policy: Policy | None, *, mine: bool, ma
         "created": request.created,
         "activate_by": request.activate_by,
         "approvals": [approver for _, _, approver in record.approvals],
-        "approvals_needed": needed,
+        "approvals_needed": max(usual, needed),
+        "uses": request.uses,
+        "guardrails": [guardrail_text(guardrail) for guardrail in guardrails],
         "outcome": record.outcome,
         "grant": record.grant,
         "mine": mine,
@@ -65,7 +71,12 @@ def session_info(session: Session) -> Json:
     }
 
 
-def role_info(role: Role, not_now: Deny | None) -> Json:
+def guardrail_text(guardrail: Guardrail) -> str:
+    """`confirm-stop (confirm): This takes a production service down.`"""
+    return f"{guardrail.name} ({guardrail.then})" + (f": {guardrail.message}" if guardrail.message else "")
+
+
+def role_info(role: Role, not_now: Deny | None, needed: int) -> Json:
     terms = role.request
     return {
         "name": role.name,
@@ -73,7 +84,7 @@ def role_info(role: Role, not_now: Deny | None) -> Json:
         "standing": role.standing,
         "default_duration": int(terms.default_duration) if terms is not None else None,
         "max_duration": int(terms.max_duration) if terms is not None else None,
-        "approvals": terms.approvals if terms is not None else None,
+        "approvals": needed if terms is not None else None,
         "run_as": list(role.run_as.users),
         "commands": [describe_rule(rule) for rule in role.rules],
         "not_now": not_now.message if not_now is not None else None,

@@ -48,12 +48,16 @@ KINDS: Final[Mapping[str, Kind]] = {
     "grant.used_up": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70306", INFO, "grant {grant} has no uses left"),
     "command.allowed": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70401", NOTICE, "{user} runs {line} as {runas_user}"),
     "command.denied": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70402", WARNING, "{user} may not run {line}: {reason}"),
-    "guardrail.fired": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70403", WARNING, "guardrail {guardrail} refused {user}: {line}"),
+    "guardrail.fired": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70403", WARNING, "guardrail {guardrail}, {outcome}, {user}: {line}"),
+    "guardrail.confirmed": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70404", NOTICE, "{user} confirmed {guardrail}: {line}"),
+    "guardrail.declined": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70405", INFO, "{user} did not confirm {guardrail}: {line}"),
+    "edit.installed": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70406", NOTICE, "{user} edited {path} in session {session}"),
     "session.started": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70501", INFO, "session {session} of {user} started"),
     "session.ended": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70502", INFO, "session {session} ended: {outcome}"),
     "session.killed": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70503", WARNING, "session {session} was ended: {reason}"),
     "session.escaped": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70504", ERROR, "processes of session {session} outlived it: {reason}"),
-    "authentication.succeeded": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70601", INFO, "{user} authenticated to approve {request}"),
+    "session.continued": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70505", INFO, "session {session} goes on under grant {grant}"),
+    "authentication.succeeded": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70601", INFO, "{user} authenticated to {purpose}"),
     "authentication.failed": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70602", WARNING, "{user} failed to authenticate: {reason}"),
     "policy.loaded": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70701", NOTICE, "policy {policy_sha256} is in force"),
     "policy.refused": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70702", ERROR, "policy refused: {reason}"),
@@ -78,6 +82,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "rule": "RULE",
     "guardrail": "GUARDRAIL",
     "grant": "GRANT_ID",
+    "grant_before": "GRANT_BEFORE_ID",
     "request": "REQUEST_ID",
     "session": "SESSION_ID",
     "user": "USER",
@@ -98,6 +103,12 @@ FIELDS: Final[Mapping[str, str]] = {
     "outcome": "OUTCOME",
     "not_before": "NOT_BEFORE",
     "not_after": "NOT_AFTER",
+    "purpose": "PURPOSE",
+    "proof": "PROOF",
+    "path": "PATH",
+    "sha256_before": "SHA256_BEFORE",
+    "sha256": "SHA256",
+    "limits": "LIMITS",
     "version": "VERSION",
     "pids": "PIDS",
 }
@@ -184,9 +195,14 @@ class Journal:
             "tty": facts.tty,
         }
 
-    def request_created(self, request: str, person: Person, role: str, reason: str, envelope: str) -> Entry:
+    def request_created(
+        self, request: str, person: Person, role: str, reason: str, envelope: str, approvals_needed: int | None = None
+    ) -> Entry:
+        """`approvals_needed`, where it is more than the role itself says (`otherwise`)."""
         ticket = _TICKET.search(reason)
         body = {**_person(person), "request": request, "role": role, "reason": self._redactor.text(reason)}
+        if approvals_needed is not None:
+            body["approvals_needed"] = approvals_needed
         return Entry("request.created", {**body, "ticket": ticket[0] if ticket else None, "envelope": envelope})
 
     def request_denied(self, request: str, by: Person, reason: str) -> Entry:
@@ -254,9 +270,12 @@ class Journal:
         rule: str | None,
         session: str | None,
         policy: str | None,
+        limits: Sequence[str] = (),
     ) -> Entry:
+        """`limits`: the names of those that this counts for (LimitTerms.name)."""
         terms = {"grant": grant, "role": role, "rule": rule, "session": session, "policy_sha256": policy}
-        return Entry("command.allowed", {"decision": "allow", **self._command(facts), **terms})
+        counted = {"limits": list(limits)} if limits else {}
+        return Entry("command.allowed", {"decision": "allow", **self._command(facts), **terms, **counted})
 
     def command_denied(
         self,
@@ -275,6 +294,20 @@ class Journal:
         body = {**self._command(facts), "guardrail": guardrail, "role": role, "outcome": effect}
         return Entry("guardrail.fired", body)
 
+    def guardrail_confirmed(self, facts: CommandFacts, guardrail: str, role: str | None) -> Entry:
+        return Entry("guardrail.confirmed", {**self._command(facts), "guardrail": guardrail, "role": role})
+
+    def guardrail_declined(self, facts: CommandFacts, guardrail: str, role: str | None) -> Entry:
+        return Entry("guardrail.declined", {**self._command(facts), "guardrail": guardrail, "role": role})
+
+    def edit_installed(
+        self, person: Person, session: str, grant: str, path: str, before: str | None, after: str, diff: str
+    ) -> Entry:
+        """The diff, secrets redacted, is in the ledger alone."""
+        where = {**_person(person), "session": session, "grant": grant, "path": path}
+        what = {"sha256_before": before, "sha256": after, "diff": self._redactor.text(diff)}
+        return Entry("edit.installed", {**where, **what})
+
     def session_started(self, person: Person, session: str, grant: str, state: Mapping[str, object]) -> Entry:
         """`state` is what the daemon needs to adopt the session again after its own restart."""
         return Entry("session.started", {**_person(person), "session": session, "grant": grant, "state": dict(state)})
@@ -286,14 +319,23 @@ class Journal:
     def session_killed(self, session: str, grant: str, reason: str) -> Entry:
         return Entry("session.killed", {"session": session, "grant": grant, "reason": reason})
 
+    def session_continued(self, session: str, grant: str, before: str, state: Mapping[str, object]) -> Entry:
+        """Grant `before` is over, and `grant` covers what runs."""
+        return Entry("session.continued", {"session": session, "grant": grant, "grant_before": before, "state": dict(state)})
+
     def session_escaped(self, session: str, grant: str, pids: Sequence[int], reason: str) -> Entry:
         return Entry("session.escaped", {"session": session, "grant": grant, "pids": list(pids), "reason": reason})
 
-    def authentication_succeeded(self, person: Person, request: str) -> Entry:
-        return Entry("authentication.succeeded", {**_person(person), "request": request})
+    def authentication_succeeded(
+        self, person: Person, request: str | None, purpose: str | None = None, proof: str = "password"
+    ) -> Entry:
+        """To approve `request` or, where that is None, for `purpose`: `run systemctl restart nginx as root`."""
+        body = {"request": request, "purpose": purpose or f"approve {request}", "proof": proof}
+        return Entry("authentication.succeeded", {**_person(person), **body})
 
-    def authentication_failed(self, person: Person, request: str, reason: str) -> Entry:
-        return Entry("authentication.failed", {**_person(person), "request": request, "reason": reason})
+    def authentication_failed(self, person: Person, request: str | None, reason: str, purpose: str | None = None) -> Entry:
+        body = {"request": request, "purpose": purpose or f"approve {request}", "reason": reason}
+        return Entry("authentication.failed", {**_person(person), **body})
 
     def policy_loaded(self, policy: str) -> Entry:
         return Entry("policy.loaded", {"policy_sha256": policy})

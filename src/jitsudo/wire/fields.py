@@ -54,7 +54,9 @@ class Fields:
             raise InvalidValue(f"{self._what}: {name} is not a boolean")
         return value
 
-    def texts(self, name: str) -> tuple[str, ...]:
+    def texts(self, name: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
+        if default is not None and self._left.get(name) is None:
+            return default
         value = self._required(name)
         if not isinstance(value, list) or len(value) > MAX_ITEMS:
             raise InvalidValue(f"{self._what}: {name} is not a list of at most {MAX_ITEMS} texts")

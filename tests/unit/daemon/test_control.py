@@ -17,6 +17,7 @@ import pytest
 
 from jitsudo.daemon.approving import Approving
 from jitsudo.daemon.control import Control
+from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.identity import load_identity
 from jitsudo.daemon.people import People
@@ -29,6 +30,7 @@ from jitsudo.host.accounts import SystemAccounts
 from jitsudo.host.journal import Journal
 from jitsudo.host.redaction import Redactor
 from jitsudo.host.scopes import SystemManager
+from jitsudo.host.source import Sources
 from jitsudo.policy.verdict import Host
 from jitsudo.wire.calls import CONTROL
 from jitsudo.wire.framing import CONTROL_MAX_FRAME_BYTES
@@ -162,7 +164,7 @@ async def a_world() -> AsyncIterator[World]:
             listener.setblocking(False)
             sockets[file] = listener
         interface: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        interface.set_result(Control(state, granting, sessions, approving, loading))
+        interface.set_result(Control(state, granting, sessions, approving, loading, sources=Sources(), gate=Gate()))
         limits = Limits(CONTROL_MAX_FRAME_BYTES, 0, 8, 100, 4)
         world = World(folder, state, folder / "policy.d")
         server = Server(CONTROL, sockets["control"], limits, lambda peer: peer.uid, interface)

@@ -19,6 +19,7 @@ import pytest
 from jitsudo.daemon.approving import Approving
 from jitsudo.daemon.control import Control
 from jitsudo.daemon.decide import Decide
+from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.identity import load_identity
 from jitsudo.daemon.people import People
@@ -26,12 +27,14 @@ from jitsudo.daemon.policyloading import PolicyLoading
 from jitsudo.daemon.server import Limits, Server
 from jitsudo.daemon.sessions import Sessions
 from jitsudo.daemon.state import DaemonState
+from jitsudo.daemon.tickets import Tickets
 from jitsudo.errors import Failed
 from jitsudo.host import scopes
 from jitsudo.host.accounts import SystemAccounts
 from jitsudo.host.journal import Journal
 from jitsudo.host.redaction import Redactor
 from jitsudo.host.scopes import SystemManager
+from jitsudo.host.source import Sources
 from jitsudo.policy.verdict import Host
 from jitsudo.types import SessionId
 from jitsudo.wire.calls import CONTROL, DECIDE, MAX_DESCRIPTORS
@@ -168,8 +171,9 @@ async def a_world() -> AsyncIterator[World]:
         approving = Approving(state, granting, "/nonexistent")
         loading = PolicyLoading(state, folder / "policy.d", check_owner=False)
         await loading.load_at_start()
-        decide = Decide(state, granting, sessions)
-        control = Control(state, granting, sessions, approving, loading)
+        gate, sources, tickets = Gate(), Sources(), Tickets(None, state.boot)
+        decide = Decide(state, granting, sessions, tickets=tickets, sources=sources, gate=gate)
+        control = Control(state, granting, sessions, approving, loading, sources=sources, gate=gate)
         tasks = []
         for name_, served, limits in (
             (DECIDE, decide, Limits(DECIDE_MAX_FRAME_BYTES, MAX_DESCRIPTORS, 50, 100, 4)),
@@ -191,6 +195,7 @@ async def a_world() -> AsyncIterator[World]:
             await asyncio.gather(*tasks, return_exceptions=True)
             sessions.close()
             decide.close()
+            gate.close()
             state.ledger.close()
             people.close()
 

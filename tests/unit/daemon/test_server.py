@@ -42,8 +42,8 @@ class Served:
         self.kept: set[Connection] = set()
         self.release = asyncio.Event()
 
-    def keeps(self, connection: Connection) -> bool:
-        return connection in self.kept
+    def patience(self, connection: Connection) -> float | None:
+        return None if connection in self.kept else server_module.FRAME_SECONDS
 
     def ended(self, connection: Connection) -> None:
         self.gone.append(connection)

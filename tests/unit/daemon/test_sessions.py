@@ -17,7 +17,8 @@ from jitsudo.daemon.approving import Approving
 from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.identity import load_identity
 from jitsudo.daemon.people import People
-from jitsudo.daemon.sessions import Session, Sessions, new_session
+from jitsudo.daemon.session import Session, new_session
+from jitsudo.daemon.sessions import Sessions
 from jitsudo.daemon.state import DaemonState
 from jitsudo.daemon.timers import Timers
 from jitsudo.errors import Denied, Failed
@@ -72,7 +73,7 @@ class World:
         self.sessions = Sessions(self.state, self.manager)
         granting = Granting(self.state)
         approving = Approving(self.state, granting, "/nonexistent")
-        self.timers = Timers(self.state, self.sessions, approving, self.manager)
+        self.timers = Timers(self.state, granting, self.sessions, approving, self.manager)
         self.children: list[subprocess.Popen[bytes]] = []
         self.nonce = 0
 

@@ -79,7 +79,7 @@ def test_every_method_has_a_handler_and_every_handler_a_method(interface: str, p
 @pytest.mark.parametrize("method", sorted(methods(CONTROL)))
 def test_control_reads_exactly_the_parameters_of_the_file(method: str) -> None:
     """A name read but not in the file, or in the file but never read, is a mistake."""
-    code = functions(tree("daemon/control.py"))
+    code = functions(tree("daemon/control.py")) | functions(tree("daemon/requesting.py"))
     assert read_names(code[handlers("daemon/control.py")[method]]) == methods(CONTROL)[method]
 
 
@@ -88,23 +88,21 @@ READ_BY = {
     "Started": ("SessionCall", "parse"),
     "Close": ("SessionCall", "parse"),
     "List": ("ListCommands", "parse"),
+    "Answer": ("Answer", "parse"),
+    "Validate": ("Validate", "parse"),
+    "Invalidate": ("Invalidate", "parse"),
+    "Edited": ("Edited", "parse"),
 }
 
 
 @pytest.mark.parametrize("method", sorted(methods(DECIDE)))
 def test_decide_reads_exactly_the_parameters_of_the_file(method: str) -> None:
-    """The typed calls of wire/calls.py, and the two that decide.py reads itself."""
-    expected = methods(DECIDE)[method]
-    if method in READ_BY:
-        classes = {n.name: n for n in ast.walk(tree("wire/calls.py")) if isinstance(n, ast.ClassDef)}
-        read = read_names(classes[READ_BY[method][0]])
-        if method == "Started":
-            read -= {"wait_status", "errno"}  # read when closing only
-    else:
-        read = read_names(functions(tree("daemon/decide.py"))["_known"])
-        if method == "Validate":
-            read -= {"remove"}
-    assert read == expected
+    """The typed calls of wire/calls.py."""
+    classes = {n.name: n for n in ast.walk(tree("wire/calls.py")) if isinstance(n, ast.ClassDef)}
+    read = read_names(classes[READ_BY[method][0]])
+    if method == "Started":
+        read -= {"wait_status", "errno"}  # read when closing only
+    assert read == methods(DECIDE)[method]
 
 
 def test_an_invocation_has_the_fields_of_the_file() -> None:
@@ -129,7 +127,7 @@ def test_what_is_shown_has_the_fields_of_the_file(type_name: str, function: str)
 @pytest.mark.parametrize("method", sorted(methods(CONTROL)))
 def test_control_answers_with_the_parameters_of_the_file(method: str) -> None:
     """The keys of every reply that a handler returns."""
-    code = functions(tree("daemon/control.py"))
+    code = functions(tree("daemon/control.py")) | functions(tree("daemon/requesting.py"))
     names = [handlers("daemon/control.py")[method]]
     if method in {"Approve", "Answer"}:
         names.append("_step")

@@ -1,0 +1,100 @@
+"""From one Check to a typed question: who asks, as whom, from where, to do what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jitsudo.daemon.caller import Behind, identify_caller
+from jitsudo.daemon.connection import Descriptors
+from jitsudo.daemon.gate import Gate
+from jitsudo.daemon.passed import caller_cwd
+from jitsudo.daemon.sessions import Sessions
+from jitsudo.daemon.state import DaemonState
+from jitsudo.daemon.tickets import Place, place_of
+from jitsudo.elevation.modes import Invoked, invoked
+from jitsudo.elevation.options import Options, asked_options, asked_variables, check_supported, parse_settings
+from jitsudo.elevation.runas import Target, resolve_target
+from jitsudo.errors import Denied, JitsudoError
+from jitsudo.host.journal import CommandFacts
+from jitsudo.host.peer import Peer
+from jitsudo.host.shells import listed_shells
+from jitsudo.policy.verdict import Action
+from jitsudo.types import AbsPath
+from jitsudo.wire.calls import Check
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One action as it was asked for. `place`: where the person sits, for their tickets."""
+
+    check: Check
+    behind: Behind
+    options: Options
+    target: Target
+    invoked: Invoked
+    action: Action
+    place: Place | None
+
+    @property
+    def facts(self) -> CommandFacts:
+        """What is said of it on record."""
+        return CommandFacts(
+            person=self.behind.person,
+            runas_user=self.target.account.name,
+            argv=self._argv(),
+            path=self.action.path,
+            cwd=self.action.cwd,
+            tty=self.behind.caller.tty,
+        )
+
+    def _argv(self) -> tuple[str, ...]:
+        if self.invoked.path is None or self.invoked.mode == "command":
+            return self.invoked.argv
+        return (self.invoked.path.rpartition("/")[2], *self.invoked.argv)
+
+
+class Asking:
+    """Understands what front ends send."""
+
+    def __init__(self, state: DaemonState, sessions: Sessions, gate: Gate) -> None:
+        self._state = state
+        self._sessions = sessions
+        self._gate = gate
+
+    async def understand(self, peer: Peer, check: Check, descriptors: Descriptors) -> Asked:
+        """Raises Denied, InvalidValue, NotFound, Failed, TimedOut: nothing is decided on what is not understood."""
+        options = parse_settings(check.invocation.settings, check.env_add)
+        check_supported(options, listing=False)
+        behind = await identify_caller(peer, check.invocation, self._state.people, self._sessions)
+        if check.sub_command:
+            raise Denied("programs inside an intercepted shell are not supported yet")
+        cwd = await self._cwd(behind, descriptors)
+        return await self.typed(check, behind, options, cwd, peer.pid)
+
+    async def typed(self, check: Check, behind: Behind, options: Options, cwd: AbsPath, pid: int) -> Asked:
+        """The same where caller and folder are known."""
+        if not check.argv:
+            raise Denied("no command was given", "give the command itself: sudo COMMAND")
+        target = await self._state.people.ask(lambda accounts: resolve_target(options, behind.caller, accounts))
+        shells = frozenset() if options.mode in ("command", "edit") else listed_shells()
+        what = invoked(options, target, check.argv, check.command, shells)
+        action = Action(
+            person=behind.person,
+            run_as=target.account.name,
+            run_as_group=target.group_name if options.runas_group is not None else None,
+            mode=what.mode,
+            path=None if what.path is None else AbsPath(what.path),
+            argv=what.argv,
+            cwd=cwd,
+            sudo_options=asked_options(options),
+            variables=asked_variables(options),
+        )
+        return Asked(check, behind, options, target, what, action, place_of(behind.person.uid, pid))
+
+    async def _cwd(self, behind: Behind, descriptors: Descriptors) -> AbsPath:
+        try:
+            return await self._gate.run(behind.person, lambda: caller_cwd(descriptors))
+        except JitsudoError:
+            if not behind.is_root_outside:
+                raise
+            return AbsPath("/")  # nothing is matched against it, and root goes on whatever hangs

@@ -1,0 +1,192 @@
+"""Challenges: what a person is asked before there can be an allow, bound to one connection, answered once, on record."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from jitsudo.crypto import verify_challenge
+from jitsudo.daemon.caller import Behind
+from jitsudo.daemon.connection import Connection, Descriptors
+from jitsudo.daemon.judging import Proofs
+from jitsudo.daemon.refusing import Refusing, denied
+from jitsudo.daemon.server import Context
+from jitsudo.daemon.state import DaemonState
+from jitsudo.daemon.tickets import Place, Proof, Tickets
+from jitsudo.elevation.options import Options
+from jitsudo.elevation.prompt import password_prompt
+from jitsudo.errors import Denied, InvalidValue, WrongState
+from jitsudo.host.journal import CommandFacts
+from jitsudo.host.ledger import Entry
+from jitsudo.policy.model import AgentProof
+from jitsudo.policy.verdict import Challenge, Deny
+from jitsudo.types import Moment, UserName
+from jitsudo.wire.calls import Answer
+from jitsudo.wire.framing import Json, encode_text
+
+CHALLENGE_SECONDS: Final = 300.0  # for a person to answer
+CONNECTION_SECONDS: Final = 2 * CHALLENGE_SECONDS  # for the front end to say what came of it, so that lateness gets a sentence
+MAX_ROUNDS: Final = 8  # of one question: a proof, some confirmations, and what changed meanwhile
+NONCE_BYTES: Final = 32
+PAM_SERVICE: Final = "jitsudo-sudo"
+PASSWORD_TRIES: Final = 3
+
+NOT_DONE: Final = {
+    "failed": "the proof of who you are failed",
+    "declined": "no proof of who you are was given",
+    "unavailable": "a proof of who you are is needed, and there was no way to ask for it",
+}
+
+
+@dataclass(slots=True)
+class Question:
+    """One call that goes on once its person has answered. `go_on` judges it anew, with what was proven meanwhile."""
+
+    behind: Behind
+    options: Options
+    target: UserName
+    user_env: tuple[str, ...]
+    place: Place | None
+    facts: CommandFacts
+    purpose: str
+    descriptors: Descriptors
+    go_on: Callable[[Context, Question], Awaitable[Json]]
+    proofs: Proofs = field(default_factory=Proofs)
+    challenge: Challenge | None = None
+    keys: tuple[str, ...] = ()
+    nonce: str = ""
+    asked_at: float = 0.0
+    rounds: int = 0
+
+
+class Challenging:
+    """The challenges that are open."""
+
+    def __init__(self, state: DaemonState, tickets: Tickets, refusing: Refusing) -> None:
+        self._state = state
+        self._tickets = tickets
+        self._refusing = refusing
+        self._open: dict[Connection, Question] = {}
+
+    def is_open(self, connection: Connection) -> bool:
+        """Whether an answer is awaited on this connection."""
+        return connection in self._open
+
+    def ask(self, connection: Connection, question: Question, challenge: Challenge, now: Moment) -> Json:
+        """The reply that asks. Raises Denied where it cannot be asked."""
+        question.rounds += 1
+        if question.rounds > MAX_ROUNDS:
+            raise Denied("too much was asked for one command", "an administrator looks at the guardrails of this command")
+        question.challenge, question.asked_at = challenge, now.boot
+        question.keys, question.nonce = (), ""
+        asked = self._asked(question, challenge)
+        self._open[connection] = question
+        return {"verdict": "challenge", "challenge": asked}
+
+    def _asked(self, question: Question, challenge: Challenge) -> Json:
+        nothing = {"service": None, "user": None, "prompt": None, "tries": None, "keys": None, "nonce": None}
+        if challenge.kind == "confirm":
+            return {**nothing, "kind": "confirm", "message": challenge.message}
+        name = question.behind.person.name
+        if isinstance(challenge.proof, AgentProof):
+            approver = self._state.require_policy().policy.approver_of(name)
+            question.keys = tuple(key.key for key in approver.keys) if approver is not None else ()
+            if not question.keys:
+                hint = f"an administrator enrols a key of {name}'s under `approvers` in the policy"
+                raise Denied(f"no SSH key of {name} is enrolled, and this role wants a proof by one", hint)
+            question.nonce = secrets.token_hex(NONCE_BYTES)
+            return {
+                **nothing,
+                "kind": "agent",
+                "message": challenge.message,
+                "keys": list(question.keys),
+                "nonce": question.nonce,
+            }
+        prompt = password_prompt(question.options, question.user_env, name, question.target, self._state.host.name)
+        return {
+            **nothing,
+            "kind": "authenticate",
+            "message": challenge.message,
+            "service": PAM_SERVICE,
+            "user": encode_text(name),
+            "prompt": encode_text(prompt),
+            "tries": PASSWORD_TRIES,
+        }
+
+    def take(self, connection: Connection) -> Question:
+        """The question that was asked on this connection; it is answered once. Raises WrongState."""
+        question = self._open.pop(connection, None)
+        if question is None:
+            raise WrongState("nobody was asked anything on this connection")
+        return question
+
+    def answered(self, question: Question, answer: Answer, now: Moment) -> Json | None:
+        """Take the answer in, on record; the refusal where it is not what was asked for. Raises InvalidValue."""
+        challenge = question.challenge
+        if challenge is None:
+            raise InvalidValue("Answer: nothing was asked")
+        if now.boot - question.asked_at > CHALLENGE_SECONDS:
+            return self._not_done(question, challenge, "the answer came too late", now)
+        if answer.outcome in NOT_DONE:
+            return self._not_done(question, challenge, NOT_DONE[answer.outcome], now, tried=answer.outcome == "failed")
+        if challenge.kind == "confirm":
+            self._confirmed(question, challenge, answer, now)
+            return None
+        proof: Proof = "agent" if isinstance(challenge.proof, AgentProof) else "password"
+        if answer.outcome != ("signed" if proof == "agent" else "proven"):
+            raise InvalidValue(f"Answer: {answer.outcome!r} is no answer to what was asked")
+        if proof == "agent":
+            try:
+                verify_challenge(answer.signature or "", question.nonce, question.keys)
+            except InvalidValue as error:
+                return self._not_done(question, challenge, error.sentence, now, tried=True)
+        self._proven(question, proof, now)
+        return None
+
+    def _confirmed(self, question: Question, challenge: Challenge, answer: Answer, now: Moment) -> None:
+        if answer.outcome != "confirmed" or challenge.guardrail is None:
+            raise InvalidValue(f"Answer: {answer.outcome!r} is no answer to what was asked")
+        question.proofs.confirmed |= {challenge.guardrail}
+        self._state.note(
+            now, self._state.journal.guardrail_confirmed(question.facts, challenge.guardrail, challenge.role)
+        )
+
+    def _proven(self, question: Question, proof: Proof, now: Moment) -> None:
+        if proof == "password":
+            question.proofs.password = True
+        else:
+            question.proofs.agent = True
+        options = question.options
+        if options.update_ticket and not options.ignore_ticket:
+            self._tickets.update(question.place, proof, now)
+        person = question.behind.person
+        self._state.note(now, self._state.journal.authentication_succeeded(person, None, question.purpose, proof))
+
+    def _not_done(self, question: Question, challenge: Challenge, why: str, now: Moment, *, tried: bool = False) -> Json:
+        """On record: that the command was refused for it and, where a proof was tried or a question declined, that too."""
+        journal, facts, person = self._state.journal, question.facts, question.behind.person
+        before: list[Entry] = []
+        if challenge.kind == "confirm" and challenge.guardrail is not None:
+            code, deny = "guardrail", Deny("guardrail", f"{challenge.message} It was not confirmed.", role=challenge.role)
+            before.append(journal.guardrail_declined(facts, challenge.guardrail, challenge.role))
+        else:
+            code, deny = "authentication", Deny("error", why, role=challenge.role)
+            if tried:
+                before.append(journal.authentication_failed(person, None, why, question.purpose))
+        self._refusing.note(facts, code, deny, now, *before)
+        return denied(code, deny.message, deny.hints)
+
+    def ended(self, connection: Connection) -> None:
+        """The front end went away before it answered."""
+        question = self._open.pop(connection, None)
+        if question is not None and question.challenge is not None:
+            self._not_done(question, question.challenge, "sudo ended before there was an answer", self._state.now())
+            question.descriptors.close()
+
+    def close(self) -> None:
+        """Let go of what is still open."""
+        for question in self._open.values():
+            question.descriptors.close()
+        self._open.clear()

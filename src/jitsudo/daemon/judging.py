@@ -1,0 +1,131 @@
+"""From a question to a verdict: the person's grants, what is established of them, and the policy, in this order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from jitsudo.daemon.asking import Asked
+from jitsudo.daemon.caller import Behind
+from jitsudo.daemon.connection import Descriptors
+from jitsudo.daemon.gate import Gate
+from jitsudo.daemon.granting import Granting
+from jitsudo.daemon.hints import with_state
+from jitsudo.daemon.server import Context
+from jitsudo.daemon.state import DaemonState
+from jitsudo.daemon.tickets import Tickets
+from jitsudo.errors import Denied, DocumentRefused
+from jitsudo.host.accounts import SystemAccounts
+from jitsudo.host.peer import Peer
+from jitsudo.host.source import Sources
+from jitsudo.host.world import HostWorld
+from jitsudo.policy.evaluate import evaluate
+from jitsudo.policy.verdict import UNKNOWN_SOURCE, Circumstances, Deny, HeldGrant, Source, Verdict
+from jitsudo.types import GrantId, Moment
+
+log = logging.getLogger("jitsudod")
+
+
+@dataclass(slots=True)
+class Proofs:
+    """What the person did for this very question: a password proven, a challenge signed, guardrails confirmed."""
+
+    password: bool = False
+    agent: bool = False
+    confirmed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdict, and the grants among which it was found."""
+
+    verdict: Verdict
+    held: Sequence[HeldGrant] = field(default=())
+
+
+class Judging:
+    """Evaluates the policy for one question."""
+
+    def __init__(
+        self, state: DaemonState, granting: Granting, tickets: Tickets, sources: Sources, gate: Gate
+    ) -> None:
+        self._state = state
+        self._granting = granting
+        self._tickets = tickets
+        self._sources = sources
+        self._gate = gate
+        self._noted: dict[GrantId, str] = {}
+
+    async def judge(self, context: Context, asked: Asked, descriptors: Descriptors, proofs: Proofs, now: Moment) -> Judged:
+        """Raises Denied, Failed, TimedOut: to a front end that is a deny."""
+        held, refused = await self.grants(asked.behind, now)
+        context.waiting_for = "the command's paths are being looked up"
+        verdict = await self._evaluate(context.peer, asked, held, self._circumstances(asked, proofs, now), now, descriptors)
+        for fault in verdict.faults:
+            log.error("evaluation: %s", fault)
+        if isinstance(verdict, Deny):
+            verdict = with_state(verdict, asked.behind.person, self._state, refused)
+        return Judged(verdict, held)
+
+    async def grants(self, behind: Behind, now: Moment) -> tuple[list[HeldGrant], list[DocumentRefused]]:
+        """The person's grants that count here, and why others do not."""
+        await self._granting.issue_standing(behind.person, now)
+        held, refused = await self._granting.held_by(behind.person, now)
+        for grant, error in refused:
+            self._note(grant, error, now)
+        if behind.session is not None:
+            # Inside a session its own grant counts, and no other.
+            held = [g for g in held if g.id == behind.session.grant]
+        return held, [error for _, error in refused]
+
+    def _note(self, grant: GrantId, error: DocumentRefused, now: Moment) -> None:
+        """On record once for each reason: it would be so at each of the person's commands."""
+        if self._noted.get(grant) != error.sentence:
+            self._noted[grant] = error.sentence
+            log.warning("grant %s was refused: step %d: %s", grant, error.step, error.sentence)
+            self._state.note(now, self._state.journal.document_refused(grant, error.step, error.sentence))
+
+    def _circumstances(self, asked: Asked, proofs: Proofs, now: Moment) -> Circumstances:
+        password = agent = None
+        if asked.behind.caller.uid == 0:
+            # Root inside a session is not asked again, as sudo does not ask root; what asks afresh still does.
+            password = agent = 0
+        elif not asked.options.ignore_ticket:
+            password = self._tickets.age(asked.place, "password", now)
+            agent = self._tickets.age(asked.place, "agent", now)
+        return Circumstances(
+            authenticated=0 if proofs.password else password,
+            agent=0 if proofs.agent else agent,
+            proven_now=proofs.password or proofs.agent,
+            confirmed=proofs.confirmed,
+        )
+
+    async def _evaluate(
+        self,
+        peer: Peer,
+        asked: Asked,
+        held: Sequence[HeldGrant],
+        circumstances: Circumstances,
+        now: Moment,
+        descriptors: Descriptors,
+    ) -> Verdict:
+        policy, host, action = self._state.require_policy().policy, self._state.host, asked.action
+        roles = [policy.roles[grant.role] for grant in held]
+        by_source = any(role.when.source for role in roles)
+
+        def run() -> Verdict:
+            source = found_source(self._sources, peer) if by_source else UNKNOWN_SOURCE
+            with HostWorld(SystemAccounts().by_name, descriptors.get("root"), descriptors.get("cwd")) as world:
+                if descriptors.get("cwd") is not None and not world.cwd_is(action.cwd):
+                    # In a chroot of the caller's, say: paths would be looked up elsewhere than where the command opens them.
+                    raise Denied("the current directory is not what it is called", "change to it by its full name")
+                return evaluate(action, policy, held, host, now, world, replace(circumstances, source=source))
+
+        return await self._gate.run(asked.behind.person, run)
+
+
+def found_source(sources: Sources, peer: Peer) -> Source:
+    """Where the peer's login comes from; unknown where the peer has gone. Blocks."""
+    source = sources.find(peer.pid)
+    return source if peer.is_alive() else Source(None, "the calling process has ended")
