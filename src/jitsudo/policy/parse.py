@@ -61,7 +61,7 @@ class _Parser:
         self._grammars = grammars
         self._reader = Reader()
         self._people = PeopleReader(self._reader)
-        self._rules = RuleReader(self._reader, self._people)
+        self._rules = RuleReader(self._reader, self._people, grammars)
         self._roles: dict[RoleName, Role] = {}
         self._guardrails: dict[str, Guardrail] = {}
         self._approvers: dict[str, tuple[Pos, Approver]] = {}

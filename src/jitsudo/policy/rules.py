@@ -206,13 +206,9 @@ def where(pos: Pos) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a guardrail looks for; `command` is a path or a bare name.
-
-    `grammars` are those of the programs it may mean, by path: one for a path, all of that base name for a bare name.
-    """
+    """What a guardrail looks for; `command` is a path or a bare name."""
 
     command: str
     subcommands: tuple[str, ...] = field(default=(), metadata=UNORDERED)
     any_option: tuple[tuple[str, ...], ...] = field(default=(), metadata=UNORDERED)
     any_operand: tuple[ArgumentType, ...] = field(default=(), metadata=UNORDERED)
-    grammars: Mapping[str, Grammar] = field(default_factory=dict, repr=False, compare=False, metadata=ASIDE)
