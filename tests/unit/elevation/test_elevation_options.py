@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from jitsudo.elevation.options import Caller, OptionRefused, Options, check_supported, parse_settings, parse_user_info
+from jitsudo.elevation.options import (
+    Caller,
+    OptionRefused,
+    Options,
+    asked_options,
+    asked_variables,
+    check_supported,
+    command_timeout,
+    parse_settings,
+    parse_user_info,
+    working_folder,
+)
 from jitsudo.errors import Denied, InvalidValue
-from jitsudo.types import Gid, Uid, UserName
+from jitsudo.types import MAX_DURATION_SECONDS, Account, Gid, Uid, UserName
 
 USER_INFO = (
     "user=alice", "uid=1000", "gid=1001", "euid=0", "egid=0", "groups=1001,27", "pid=42", "ppid=41", "pgid=42",
@@ -173,6 +184,17 @@ SUPPORTED = {
     "-k CMD": Options(ignore_ticket=True),
     "-N": Options(update_ticket=False),
     "-p, -S, -A": Options(prompt="x", askpass=True),
+    "-i": Options(mode="login-shell"),
+    "-s": Options(mode="shell"),
+    "-e": Options(mode="edit"),
+    "-D": Options(cwd="/d"),
+    "-D ~": Options(cwd="~"),
+    "-D ~/x": Options(cwd="~/x"),
+    "-C": Options(closefrom=3),
+    "-T": Options(timeout="1m"),
+    "-P": Options(preserve_groups=True),
+    "-E": Options(preserve_environment=True),
+    "VAR=value, --preserve-env=LIST": Options(env_add=("A=b",)),
 }
 
 
@@ -185,21 +207,17 @@ def test_supported_option_passes(options: Options) -> None:
 
 REFUSED = {
     "-R": Options(chroot="/c"),
-    "-i": Options(mode="login-shell"),
-    "-s": Options(mode="shell"),
-    "-e": Options(mode="edit"),
-    "-D": Options(cwd="/d"),
-    "-C": Options(closefrom=4),
-    "-T": Options(timeout="1m"),
-    "-P": Options(preserve_groups=True),
-    "-E": Options(preserve_environment=True),
-    "VAR=value": Options(env_add=("A=b",)),
-    "--preserve-env=LIST": Options(env_add=("A=b",)),
     "-r": Options(selinux_role="r"),
     "-t": Options(selinux_type="t"),
     "-C 0": Options(closefrom=0),
+    "-C 2": Options(closefrom=2),
     "-R, empty": Options(chroot=""),
+    "-D, with -e": Options(mode="edit", cwd="/d"),
     "no command": Options(implied_shell=True),
+    "invalid working directory: d": Options(cwd="d"),
+    "invalid working directory: ..": Options(cwd=".."),
+    "invalid working directory: ~bob": Options(cwd="~bob"),
+    "invalid working directory: , empty": Options(cwd=""),
 }
 
 
@@ -211,7 +229,7 @@ def test_unsupported_option_is_refused_by_name(option: str, options: Options) ->
             check_supported(options, listing=listing)
         assert isinstance(refusal.value, Denied)
         assert refusal.value.code == "option-refused"
-        assert option.split(",")[0].removesuffix(" 0") in refusal.value.sentence
+        assert option.split(",")[0].removesuffix(" 0").removesuffix(" 2") in refusal.value.sentence
 
 
 def test_host_is_for_listing_only() -> None:
@@ -225,3 +243,101 @@ def test_root_folder_is_refused_before_everything_else() -> None:
     """CVE-2025-32463: whatever else was asked."""
     with pytest.raises(OptionRefused, match="-R"):
         check_supported(Options(chroot="/c", remote_host="x", mode="edit", implied_shell=True), listing=False)
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "LD_PRELOAD=/x", "PATH=/x", "HOME=/x", "USER=x", "LOGNAME=x", "SHELL=/x", "MAIL=x", "SUDO_USER=x", "SUDO_X=y",
+        "PYTHONPATH=/x", "IFS=x", "POSIXLY_CORRECT=1", "BASH_FUNC_ls%%=() { id; }", "A=() { :; }; id", "TZ=/etc/passwd",
+        "X-Y=1", "1X=1", "A B=1", "\u00e9=1", "A\n=1", "GLIBC_TUNABLES=x", "BASH_ENV=/x",
+    ],
+)  # fmt: skip
+def test_variable_that_steers_a_program_cannot_be_set(variable: str) -> None:
+    """Not even where a role admits VAR=value; the sentence names it, harmlessly."""
+    with pytest.raises(OptionRefused, match="cannot be set through sudo") as refusal:
+        check_supported(Options(env_add=("OK=1", variable)), listing=False)
+    assert refusal.value.sentence.isprintable()
+    assert "OK" not in refusal.value.sentence
+
+
+def test_thousands_of_refused_variables_are_one_short_sentence() -> None:
+    """The terminal is spared."""
+    with pytest.raises(OptionRefused) as refusal:
+        check_supported(Options(env_add=tuple(f"LD_{i}=x" for i in range(5000))), listing=False)
+    assert len(refusal.value.sentence) < 200
+
+
+ASKED = {
+    "": Options(runas_user="bob", noninteractive=True, mode="login-shell", timeout="0"),
+    "-E": Options(preserve_environment=True),
+    "-C": Options(closefrom=3),
+    "-D": Options(cwd="/d"),
+    "-T": Options(timeout="1"),
+    "-P": Options(preserve_groups=True),
+    "VAR": Options(env_add=("A=b",)),
+}
+
+
+@pytest.mark.parametrize(("option", "options"), ASKED.items(), ids=ASKED.keys())
+def test_what_a_role_has_to_admit_is_named(option: str, options: Options) -> None:
+    """One each; everything else is everybody's."""
+    assert asked_options(options) == ({option} if option else frozenset())
+
+
+def test_all_gated_options_at_once() -> None:
+    """None hides another."""
+    options = Options(
+        preserve_environment=True, closefrom=3, cwd="/", timeout="1", preserve_groups=True, env_add=("A=b", "B=", "A=c"),
+    )  # fmt: skip
+    assert asked_options(options) == {"-E", "-C", "-D", "-T", "-P", "VAR"}
+    assert asked_variables(options) == {"A", "B"}
+
+
+def test_a_variable_that_is_kept_anyway_needs_nobody() -> None:
+    """sudoers: LANG and DISPLAY may be set by everybody, where harmless."""
+    options = Options(env_add=("LANG=C", "DISPLAY=:1", "TZ=UTC", "LC_ALL=C.UTF-8"))
+    assert asked_options(options) == frozenset()
+    assert asked_variables(Options(env_add=("LANG=/x", "TERM=%s"))) == {"LANG", "TERM"}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1", 1), ("1s", 1), ("1S", 1), ("90", 90), ("1m", 60), ("10M", 600), ("1m30", 90), ("1h1s", 3601), ("2d", 172_800),
+        ("1d1h1m1s", 90_061), ("007", 7), ("400d", MAX_DURATION_SECONDS), (str(MAX_DURATION_SECONDS), MAX_DURATION_SECONDS),
+    ],
+)  # fmt: skip
+def test_time_out_is_read_as_sudo_does(text: str, seconds: int) -> None:
+    """Measured on real sudo."""
+    assert command_timeout(Options(timeout=text)) == seconds
+
+
+@pytest.mark.parametrize("text", [None, "0", "00", "0s", "0d0h0m0s"])
+def test_no_time_out_is_no_limit(text: str | None) -> None:
+    """0 is none, as for sudo."""
+    assert command_timeout(Options(timeout=text)) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "1x", "-1", "1s1h", "1h1h", "0x10", "1.5", "1 s", " 1", "+1", "1\n", "\u0661", "400d1s", "9999999999",
+        "999999999d", str(MAX_DURATION_SECONDS + 1),
+    ],
+)  # fmt: skip
+def test_malformed_time_out_is_refused(text: str) -> None:
+    """With a typed error."""
+    with pytest.raises(InvalidValue, match="timeout value"):
+        command_timeout(Options(timeout=text))
+    with pytest.raises(InvalidValue):
+        asked_options(Options(timeout=text))
+
+
+@pytest.mark.parametrize(
+    ("given", "folder"), [(None, None), ("/d", "/d"), ("~", "/home/bob"), ("~/a b", "/home/bob/a b"), ("/~", "/~")]
+)
+def test_folder_of_the_command(given: str | None, folder: str | None) -> None:
+    """`~` is the target's home."""
+    bob = Account(UserName("bob"), Uid(1), Gid(1), (Gid(1),), "/home/bob", "/bin/sh")
+    assert working_folder(Options(cwd=given), bob) == folder
