@@ -25,7 +25,7 @@ from jitsudo.types import AbsPath
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "unit" / "policy"))
 
-from bench import HOST, NOW, act, held, load, role_text, world
+from bench import HOST, NOW, PROVEN, act, held, load, role_text, world
 
 LAB = Path(__file__).resolve().parents[1] / "e2e" / "data" / "policy.d" / "web.yaml"
 
@@ -227,8 +227,8 @@ def test_no_decision_depends_on_an_order(bodies: Bodies, action: Action, grants:
         },
         guardrails={guardrail.name: guardrail for guardrail in shuffled(policy.guardrails.values())},  # type: ignore[attr-defined]
     )
-    first = evaluate(action, policy, grants, HOST, NOW, world())
-    assert first == evaluate(action, other, shuffled(grants), HOST, NOW, world())  # type: ignore[arg-type]
+    first = evaluate(action, policy, grants, HOST, NOW, world(), PROVEN)
+    assert first == evaluate(action, other, shuffled(grants), HOST, NOW, world(), PROVEN)  # type: ignore[arg-type]
     assert suggest(action, policy, HOST, NOW, world()) == suggest(action, other, HOST, NOW, world())
     for name, role in policy.roles.items():
         assert role_digest(policy, role) == role_digest(other, other.roles[name])
@@ -238,8 +238,8 @@ def test_no_decision_depends_on_an_order(bodies: Bodies, action: Action, grants:
 @settings(max_examples=150, deadline=None)
 def test_a_guardrail_never_turns_a_deny_into_an_allow(bodies: Bodies, action: Action, grants: list[HeldGrant]) -> None:
     """It only takes away, and where it does not fire it changes nothing."""
-    without = evaluate(action, policy_of(bodies, guardrails=False), grants, HOST, NOW, world())
-    verdict = evaluate(action, policy_of(bodies), grants, HOST, NOW, world())
+    without = evaluate(action, policy_of(bodies, guardrails=False), grants, HOST, NOW, world(), PROVEN)
+    verdict = evaluate(action, policy_of(bodies), grants, HOST, NOW, world(), PROVEN)
     if isinstance(without, Deny):
         assert isinstance(verdict, Deny)
     if isinstance(verdict, Allow):
@@ -251,8 +251,8 @@ def test_a_guardrail_never_turns_a_deny_into_an_allow(bodies: Bodies, action: Ac
 def test_explanations_agree_with_decisions(bodies: Bodies, action: Action, grants: list[HeldGrant]) -> None:
     """One analysis, two uses."""
     policy = policy_of(bodies)
-    verdict = evaluate(action, policy, grants, HOST, NOW, world())
-    explanation = explain(action, policy, grants, HOST, NOW, world())
+    verdict = evaluate(action, policy, grants, HOST, NOW, world(), PROVEN)
+    explanation = explain(action, policy, grants, HOST, NOW, world(), PROVEN)
     assert explanation.verdict == verdict
     covering = [line for line in explanation.lines if "(held" in line and line.endswith(" covers it")]
     if isinstance(verdict, Allow):
@@ -282,8 +282,8 @@ def test_a_world_that_fails_anywhere_never_turns_a_deny_into_an_allow(action: Ac
         return real(path)
 
     setattr(on, method, failing)
-    broken = evaluate(action, policy, grants, HOST, NOW, on)
+    broken = evaluate(action, policy, grants, HOST, NOW, on, PROVEN)
     if isinstance(broken, Allow):
-        assert essence(broken) == essence(evaluate(action, policy, grants, HOST, NOW, world()))
+        assert essence(broken) == essence(evaluate(action, policy, grants, HOST, NOW, world(), PROVEN))
     else:
         assert isinstance(broken, Deny)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from jitsudo.policy.conditions import approvals_needed, refuses_asking
+from jitsudo.policy.index import index_of
 from jitsudo.policy.model import MAX_STANDING_SECONDS, ApprovalSource, Approver, HostSelector, Policy, Principal, Role
 from jitsudo.policy.verdict import UNKNOWN_SOURCE, Deny, Host, Source
 from jitsudo.types import Moment, Person, UserName
@@ -85,7 +86,7 @@ def roles_open_to(
     person: Person, policy: Policy, host: Host, now: Moment, source: Source = UNKNOWN_SOURCE
 ) -> tuple[Role, ...]:
     """The roles that this person may ask for now, by name."""
-    roles = (policy.roles[name] for name in sorted(policy.roles))
+    roles = index_of(policy).admitting(person, policy)
     return tuple(role for role in roles if may_request(person, role, policy, host, now, source) is None)
 
 
@@ -93,7 +94,7 @@ def standing_roles_of(person: Person, policy: Policy, host: Host, now: Moment) -
     """The standing roles that this person has now, by name: the host makes their grants itself."""
     if person.uid == 0:
         return ()
-    roles = (policy.roles[name] for name in sorted(policy.roles))
+    roles = index_of(policy).admitting(person, policy)
     return tuple(role for role in roles if role.standing and role_admits(person, role, policy, host, now) is None)
 
 

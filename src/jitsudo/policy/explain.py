@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jitsudo.policy.analysis import RoleFinding, analyse
-from jitsudo.policy.evaluate import Consideration, consider
+from jitsudo.policy.analysis import Holder, RoleFinding, analyse, other_rule
+from jitsudo.policy.evaluate import Consideration, consider, place_of
 from jitsudo.policy.model import Policy
-from jitsudo.policy.paths import Place
 from jitsudo.policy.rules import where
 from jitsudo.policy.verdict import (
     NOTHING_ESTABLISHED,
@@ -16,11 +15,12 @@ from jitsudo.policy.verdict import (
     Allow,
     Challenge,
     Circumstances,
+    Deny,
     HeldGrant,
     Host,
     Verdict,
 )
-from jitsudo.policy.world import Bounded, World
+from jitsudo.policy.world import World
 from jitsudo.types import Moment
 
 
@@ -43,14 +43,17 @@ def explain(
 ) -> Explanation:
     """Decide as `evaluate` does, and say why. Roles that are not held are explained as if they were. Never raises."""
     considered = consider(action, policy, grants, host, now, world, circumstances)
-    lines = [verdict_line(considered.verdict)]
+    lines = [*_about_root(action), verdict_line(considered.verdict)]
     for grant, finding in considered.held:
-        lines += _role_lines(finding, f"held by grant {grant.id}")
+        lines += _role_lines(finding, action, f"held by grant {grant.id}")
+    if isinstance(considered.verdict, Deny) and considered.verdict.code == "unknown-command":
+        return Explanation(considered.verdict, (*lines, "no rule was looked at: rules are about programs of this host"))
     held = {grant.role for grant, _ in considered.held}
-    place = Place(Bounded(world), action.cwd)
+    place = place_of(action, policy, world)
     for name in sorted(set(policy.roles) - held):
         role = policy.roles[name]
-        lines += _role_lines(analyse(action, role, role.run_as.users, policy, host, now, place), "not held")
+        holder = Holder(role.run_as.users, circumstances.source, role.when.otherwise_approvals or 0)
+        lines += _role_lines(analyse(action, role, holder, policy, host, now, place), action, "not held")
     lines += _guardrail_lines(considered)
     return Explanation(considered.verdict, tuple(lines))
 
@@ -64,12 +67,20 @@ def verdict_line(verdict: Verdict) -> str:
     return f"denied: {verdict.message}"
 
 
-def _role_lines(finding: RoleFinding, held: str) -> list[str]:
+def _about_root(action: Action) -> list[str]:
+    if action.person.uid:
+        return []
+    return ["root outside a session needs no grant: what it runs is allowed and on record; inside one, its role binds root too"]
+
+
+def _role_lines(finding: RoleFinding, action: Action, held: str) -> list[str]:
     verdict = "covers it" if finding.covers else "does not cover it"
     lines = [f"role {finding.role.name} ({held}) {verdict}"]
     if finding.gate is not None:
         lines.append(f"  {finding.gate.message}")
-    for rule in sorted(finding.rules, key=lambda one: one.rule.pos):
+    about = {id(one.rule): one for one in finding.rules}
+    findings = [about.get(id(rule)) or other_rule(rule, action) for rule in finding.role.rules]
+    for rule in sorted(findings, key=lambda one: one.rule.pos):
         lines.append(f"  {where(rule.rule.pos)} {'matches' if rule.matched else 'does not match'}: {rule.why}")
     return lines
 

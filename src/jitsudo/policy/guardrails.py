@@ -1,19 +1,27 @@
-"""Whether a guardrail fires. It looks for presence, survives disguise and, in doubt, fires."""
+"""Whether a guardrail fires. It looks for presence, survives disguise and, in doubt, fires.
+
+Looked at are the command line itself and every one that stands, or may stand, inside it. With a grammar of the program, a
+line is looked at as the program reads it, and one that cannot be read fires; without one, every way of writing counts.
+"""
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jitsudo.policy.argv import MAX_ARGUMENTS, int_matches
-from jitsudo.policy.model import Guardrail
-from jitsudo.policy.paths import Place, is_same_program, path_may_concern
-from jitsudo.policy.rules import ArgumentType, GlobText, IntRange, LiteralText, OneOf, PathUnder
+from jitsudo.policy.argv import MAX_ARGUMENTS, Reading, Unreadable, read_arguments
+from jitsudo.policy.inside import Line, known_grammar, lines_inside, whole_line
+from jitsudo.policy.model import Effect, Guardrail
+from jitsudo.policy.paths import Place, is_same_program
+from jitsudo.policy.presence import any_operand_in, any_option_in, any_word_in
+from jitsudo.policy.rules import CommandRule, Match
+from jitsudo.policy.values import may_be
 from jitsudo.policy.verdict import Action
-from jitsudo.types import AbsPath, is_plain_text
+from jitsudo.types import AbsPath
 
-MAX_BUNDLE_CHARS = 256
+# What these ask for is not there yet; to go on without it would break the guardrail's promise.
+_NOT_YET: frozenset[Effect] = frozenset({"approve", "record"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,79 +34,115 @@ class GuardrailFinding:
     fault: str | None = None
 
     @property
+    def denies(self) -> bool:
+        """Whether, having fired, it forbids the action."""
+        rail = self.guardrail
+        return rail.then == "deny" or rail.then in _NOT_YET or bool(rail.unsupported) or self.fault is not None
+
+    @property
     def message(self) -> str:
         """What the person reads when it fired."""
-        return self.guardrail.unsupported[0] if self.guardrail.unsupported else self.guardrail.message
+        rail = self.guardrail
+        if rail.unsupported:
+            return rail.unsupported[0]
+        if rail.then in _NOT_YET:
+            return f"guardrail {rail.name} asks for `{rail.then}`, which this version does not do yet: it denies"
+        return rail.message
 
 
-def check_guardrail(guardrail: Guardrail, action: Action, place: Place) -> GuardrailFinding:
-    """Whether `guardrail` fires on the action. Never raises: what raises has fired."""
+def check_guardrail(
+    guardrail: Guardrail, action: Action, place: Place, rules: Sequence[CommandRule] = ()
+) -> GuardrailFinding:
+    """Whether `guardrail` fires on the action, which `rules` would allow. Never raises: what raises has fired."""
     try:
-        return _check(guardrail, action, place)
+        why = _why(guardrail, action, place, rules)
+        return GuardrailFinding(guardrail, why is not None, why or "what it looks for is not there")
     except Exception as error:  # noqa: BLE001  whatever goes wrong in here, the action must not be let through
         return GuardrailFinding(guardrail, True, "it could not be evaluated", f"guardrail {guardrail.name}: {error!r}")
 
 
-def _check(guardrail: Guardrail, action: Action, place: Place) -> GuardrailFinding:
-    if action.path is None or not _is_command(guardrail.match.command, action.path, action.argv, place):
-        return GuardrailFinding(guardrail, False, "another command")
-    if guardrail.unsupported:
-        return GuardrailFinding(guardrail, True, guardrail.unsupported[0])
-    wanted = guardrail.match.any_operand
-    if not wanted:
-        return GuardrailFinding(guardrail, True, "it binds every use of the command")
-    if len(action.argv) > MAX_ARGUMENTS:
-        return GuardrailFinding(guardrail, True, "too many arguments to look at")
-    for number, argument in enumerate(action.argv[1:], start=1):
-        if any(_argument_fires(type_, argument, place) for type_ in wanted):
-            return GuardrailFinding(guardrail, True, f"argument {number} is, or may be, what it looks for")
-    return GuardrailFinding(guardrail, False, "no argument is what it looks for")
+def _why(guardrail: Guardrail, action: Action, place: Place, rules: Sequence[CommandRule]) -> str | None:
+    match = guardrail.match
+    whole = whole_line(action)
+    if whole.argv and _is_command(match.command, whole, place):
+        if guardrail.unsupported:
+            return guardrail.unsupported[0]
+        if why := _present(match, whole, place):
+            return why
+    if len(whole.argv) > MAX_ARGUMENTS:
+        return "too many arguments to look at"
+    inside = lines_inside(action, posixpath.basename(match.command), rules, place)
+    if inside is None:
+        return "too many commands inside this one to look at"
+    for line in inside:
+        if _is_command(match.command, line, place) and (guardrail.unsupported or _present(match, line, place)):
+            return "a command inside this one is, or may be, what it looks for"
+    return None
 
 
-def _is_command(wanted: str, path: AbsPath, argv: tuple[str, ...], place: Place) -> bool:
+def _is_command(wanted: str, line: Line, place: Place) -> bool:
     """By the path as looked up, by what it resolves to, and for bare names by any name that it goes by."""
+    path = line.path
+    if path is None:
+        return posixpath.basename(line.argv[0]) == posixpath.basename(wanted)
+    if path == wanted:
+        return True
     real = place.world.real_path(path)
     if "/" not in wanted:
-        return wanted in {posixpath.basename(name) for name in (path, real or path, *argv[:1])}
+        return wanted in {posixpath.basename(name) for name in (path, real or path, *line.argv[:1])}
     target = AbsPath(wanted)
-    if is_same_program(path, target, place.world):
-        return True
     real_target = place.folder(target) or target
     if real is not None and real in (target, real_target):
         return True
-    ours, theirs = place.world.facts(real_target), place.world.facts(real or path)
+    if is_same_program(path, target, place.world):
+        return True
+    ours = place.world.facts(real_target)
+    theirs = place.world.facts(real or path) if ours is not None else None
     return ours is not None and theirs is not None and (ours.dev, ours.ino) == (theirs.dev, theirs.ino)
 
 
-def _argument_fires(type_: ArgumentType, argument: str, place: Place) -> bool:
-    """Whether the argument, or a value hidden in it, is of the type."""
-    if argument.startswith("-") and not argument.startswith("--") and len(argument) > MAX_BUNDLE_CHARS:
+def _present(match: Match, line: Line, place: Place) -> str | None:
+    """Why the line is what the guardrail looks for; None if it is not."""
+    if not (match.subcommands or match.any_option or match.any_operand):
+        return "it binds every use of the command"
+    if len(line.argv) > MAX_ARGUMENTS:
+        return "too many arguments to look at"
+    arguments = line.argv[1:]
+    grammar = known_grammar(line.path, place)
+    if grammar is None or grammar.unreadable:
+        return _maybe_present(match, arguments, place)
+    reading = read_arguments(grammar, arguments)
+    if isinstance(reading, Unreadable):
+        return f"the command line cannot be read: {reading.why}"
+    return "the command line holds what it looks for" if _is_present(match, reading, arguments, place) else None
+
+
+def _is_present(match: Match, reading: Reading, arguments: Sequence[str], place: Place) -> bool:
+    if match.subcommands and not _selects(match.subcommands, reading, arguments):
+        return False
+    given = [set(found.option.spellings) for found in reading.options]
+    if match.any_option and not any(not spellings.isdisjoint(wanted) for wanted in match.any_option for spellings in given):
+        return False
+    if not match.any_operand:
         return True
-    if _text_fires(type_, argument, place, embedded=argument.startswith("-")):
-        return True
-    return any(_text_fires(type_, part, place, embedded=embedded) for part, embedded in _parts(argument))
+    here = place.elsewhere(reading.folders, placeable=reading.placeable)
+    texts = [word.text for word in (*reading.subcommand, *reading.operands)]
+    texts += [found.value for found in reading.options if found.value is not None]
+    return any(may_be(type_, text, here) for text in texts for type_ in match.any_operand)
 
 
-def _parts(argument: str) -> Iterator[tuple[str, bool]]:
-    """What a program might take for a value: `--root=VALUE`, `of=VALUE`, `-xVALUE`, `-abcVALUE`; and whether that is only
-    a guess."""
-    name, equals, value = argument.partition("=")
-    if equals:
-        yield value, not name.startswith("-")
-    if argument.startswith("-") and not argument.startswith("--"):
-        for start in range(1, len(argument)):
-            yield argument[start:], True
+def _selects(wanted: Sequence[str], reading: Reading, arguments: Sequence[str]) -> bool:
+    """Whether one of the words selects the sub-command; for a grammar that knows of none, any argument may."""
+    if not reading.subcommand:
+        return any_word_in(arguments, wanted)
+    return any(word.text in wanted or word.name in wanted for word in reading.subcommand)
 
 
-def _text_fires(type_: ArgumentType, text: str, place: Place, *, embedded: bool) -> bool:
-    if isinstance(type_, LiteralText):
-        return text == type_.text
-    if isinstance(type_, OneOf):
-        return text in type_.texts
-    if isinstance(type_, IntRange):
-        return int_matches(type_, text)
-    if isinstance(type_, GlobText):
-        # A glob cannot read such text; whoever writes it does not want to be recognised.
-        return not is_plain_text(text) or type_.pattern.matches(text, lenient=True)
-    # A type of a later version makes the guardrail `unsupported`, which fires before its operands are looked at.
-    return isinstance(type_, PathUnder) and path_may_concern(type_, text, place, embedded=embedded)
+def _maybe_present(match: Match, arguments: Sequence[str], place: Place) -> str | None:
+    if match.subcommands and not any_word_in(arguments, match.subcommands):
+        return None
+    if match.any_option and not any_option_in(arguments, match.any_option):
+        return None
+    if match.any_operand and not any_operand_in(arguments, match.any_operand, place):
+        return None
+    return "an argument is, or may be, what it looks for"

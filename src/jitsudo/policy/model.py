@@ -279,7 +279,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """All files together."""
+    """All files together. `compiled` is index.py's: what decisions look up, made once."""
 
     roles: Mapping[RoleName, Role] = field(default_factory=dict)
     guardrails: Mapping[str, Guardrail] = field(default_factory=dict)
@@ -287,12 +287,20 @@ class Policy:
     auditors: tuple[Principal, ...] = ()
     redact: tuple[Pattern, ...] = ()
     grammars: Grammars = field(default_factory=lambda: NO_GRAMMARS)
+    by_account: Mapping[str, Approver] = field(init=False, repr=False, compare=False)
+    always: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    compiled: list[object] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        accounts = {account: approver for approver in self.approvers.values() for account in approver.accounts}
+        object.__setattr__(self, "by_account", accounts)
+        object.__setattr__(self, "always", tuple(g.name for g in self.guardrails.values() if g.always))
 
     def approver_of(self, account: str) -> Approver | None:
         """The approver to whom this account belongs; the parser sees to it that there is at most one."""
-        return next((a for a in self.approvers.values() if account in a.accounts), None)
+        return self.by_account.get(account)
 
     def guardrails_of(self, role: Role) -> tuple[Guardrail, ...]:
         """Those that the role lists and those that bind every role, by name."""
-        names = {*role.guardrails, *(g.name for g in self.guardrails.values() if g.always)}
+        names = {*role.guardrails, *self.always}
         return tuple(self.guardrails[name] for name in sorted(names))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from jitsudo.errors import InvalidValue
+from jitsudo.policy.grammar import NO_GRAMMARS, Grammars
 from jitsudo.policy.rules import PathUnder
 from jitsudo.policy.world import World
 from jitsudo.types import AbsPath
@@ -15,13 +16,36 @@ from jitsudo.types import AbsPath
 _MERGED = ("/bin/", "/sbin/", "/lib/", "/lib64/")
 
 
+SECURE_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The world and the cwd of one evaluation. Folders of the policy are resolved once."""
+    """The world, the cwd and the person of one evaluation; None as cwd: relative paths mean nothing here.
+
+    Folders of the policy are resolved once, and a rule's program is looked at once.
+    """
 
     world: World
-    cwd: AbsPath
+    cwd: AbsPath | None
+    person: str = ""
+    grammars: Grammars = field(default_factory=lambda: NO_GRAMMARS)
     _resolved: dict[AbsPath, AbsPath | None] = field(default_factory=dict)
+    _programs: dict[AbsPath, bool] = field(default_factory=dict)
+
+    def elsewhere(self, folders: Sequence[str], *, placeable: bool) -> Place:
+        """This place after changing to `folders`, one after the other; `placeable` False: for a part of the line only."""
+        cwd = self.cwd if placeable else None
+        for folder in folders:
+            here = replace(self, cwd=cwd)
+            cwd = here.absolute(folder)
+        return self if cwd == self.cwd else replace(self, cwd=cwd)
+
+    def is_roots_program(self, path: AbsPath) -> bool:
+        """See the function of that name."""
+        if path not in self._programs:
+            self._programs[path] = is_roots_program(path, self.world)
+        return self._programs[path]
 
     def folder(self, path: AbsPath) -> AbsPath | None:
         """The real path of a folder that the policy names."""
@@ -31,8 +55,10 @@ class Place:
 
     def absolute(self, text: str) -> AbsPath | None:
         """`text` against the cwd, not normalized; None where it cannot be a path."""
+        if not text or (self.cwd is None and not text.startswith("/")):
+            return None
         try:
-            return AbsPath(text if text.startswith("/") else f"{self.cwd}/{text}") if text else None
+            return AbsPath(text if text.startswith("/") else f"{self.cwd}/{text}")
         except InvalidValue:
             return None
 
@@ -131,6 +157,24 @@ def _may_lead_to(wanted: PathUnder, folder: AbsPath, named: str, real: str, plac
     return False
 
 
+def on_secure_path(name: str, world: World) -> AbsPath | None:
+    """The program that a bare name stands for, looked up as sudo does: on a fixed path, whatever the caller's says.
+
+    None as well where somebody else than root could put another in front of it.
+    """
+    if "/" in name or name in ("", ".", ".."):
+        return None
+    for folder in SECURE_FOLDERS:
+        path = AbsPath(f"{folder}/{name}")
+        if world.facts(AbsPath(folder)) is None:
+            continue
+        if not only_root_can_redirect(path, world):
+            return None
+        if world.facts(path) is not None:
+            return path
+    return None
+
+
 def is_same_program(looked_up: AbsPath, wanted: AbsPath, world: World) -> bool:
     """Whether two paths are one but for the usr-merge. Other names of a program are other programs."""
     if looked_up == wanted:
@@ -143,6 +187,26 @@ def is_same_program(looked_up: AbsPath, wanted: AbsPath, world: World) -> bool:
 
 def _merged(path: str) -> str:
     return f"/usr{path}" if path.startswith(_MERGED) else path
+
+
+def other_spelling(path: AbsPath) -> AbsPath | None:
+    """The path under which the usr-merge shows the same file; None where it shows none."""
+    if path.startswith(_MERGED):
+        return AbsPath(f"/usr{path}")
+    return AbsPath(path[4:]) if path.startswith("/usr/") and path[4:].startswith(_MERGED) else None
+
+
+def nobody_can_place(path: AbsPath, world: World) -> bool:
+    """Whether there is no such file, and nobody but root could put one there: a program of a container, say."""
+    if world.facts(path) is not None:
+        return False
+    for folder in folders_above(path):
+        facts = world.facts(folder)
+        if facts is None:
+            return True
+        if facts.kind != "directory" or not facts.roots_alone:
+            return False
+    return True
 
 
 def is_roots_program(path: AbsPath, world: World) -> bool:

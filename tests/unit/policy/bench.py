@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 
 from jitsudo.host.policyfiles import load_policy_bytes
 from jitsudo.policy.model import Policy
-from jitsudo.policy.verdict import Action, HeldGrant, Host
+from jitsudo.policy.verdict import Action, Circumstances, HeldGrant, Host, Source
 from jitsudo.policy.world import FileFacts, FileKind
-from jitsudo.types import AbsPath, Account, GrantId, Moment, Person, RoleName, Uid, UserName
+from jitsudo.types import AbsPath, Account, Digest, GrantId, Moment, Person, RoleName, Uid, UserName
 
 NOW = Moment(wall=1_795_500_000, boot=1000.0)  # Tue 2026-11-24 06:00:00 UTC
 HOST = Host("web-01", {"env": "prod", "tier": "web"})
 ALICE = Person(Uid(1000), UserName("alice"), Uid(1000), frozenset({"alice", "web"}))
 BOB = Person(Uid(1001), UserName("bob"), Uid(1001), frozenset({"bob", "web-leads"}))
 ROOT = Person(Uid(0), UserName("root"), Uid(0), frozenset({"root"}))
+
+# Everything that a role can ask a person for, at a console.
+PROVEN = Circumstances(source=Source("local"), authenticated=0, agent=0, proven_now=True)
 
 
 @dataclass
@@ -25,6 +28,8 @@ class MemoryWorld:
     entries: dict[str, FileFacts] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
+    groups: set[str] = field(default_factory=set)
+    digests: dict[str, Digest] = field(default_factory=dict)
     broken: bool = False
 
     def plant(self, path: str, kind: FileKind = "file", *, uid: int = 0, mode: int = 0o755, ino: int = 0) -> MemoryWorld:
@@ -54,6 +59,12 @@ class MemoryWorld:
 
     def user(self, name: str) -> Account | None:
         return self.accounts.get(name)
+
+    def group(self, name: str) -> bool:
+        return name in self.groups
+
+    def digest(self, path: AbsPath) -> Digest | None:
+        return self.digests.get(path)
 
     def _walk(self, path: str, *, careful: bool) -> AbsPath | None:
         todo = path.split("/")

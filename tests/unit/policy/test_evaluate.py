@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from bench import ALICE, BOB, HOST, NOW, MemoryWorld, act, held, load, role, role_text, rule, world
+from bench import ALICE, BOB, HOST, NOW, PROVEN, MemoryWorld, act, held, load, role, role_text, rule, world
 from jitsudo.policy import evaluate as evaluate_module
 from jitsudo.policy.evaluate import Action, Allow, Deny, HeldGrant, Host, Verdict, evaluate, suggest
 from jitsudo.policy.model import Never, Policy, Within
-from jitsudo.policy.verdict import ExpiryTerms
+from jitsudo.policy.verdict import Circumstances, ExpiryTerms
 from jitsudo.types import AbsPath, GrantId, Moment, Person, RoleName, Uid, UserName
 
 
@@ -21,8 +21,9 @@ def decide(
     host: Host = HOST,
     now: Moment = NOW,
     on: MemoryWorld | None = None,
+    circumstances: Circumstances = PROVEN,
 ) -> Verdict:
-    return evaluate(action, policy, grants or (held(),), host, now, on or world())
+    return evaluate(action, policy, grants or (held(),), host, now, on or world(), circumstances)
 
 
 def code(verdict: Verdict) -> str:
@@ -131,7 +132,7 @@ def test_an_unknown_program_is_named() -> None:
 def test_without_a_grant_the_way_out_is_named() -> None:
     """The exact line that would help."""
     policy = role("request: {max_duration: 20m, approvals: 0}")
-    verdict = evaluate(act("true"), policy, (), HOST, NOW, world())
+    verdict = evaluate(act("true"), policy, (), HOST, NOW, world(), PROVEN)
     assert verdict == Deny("no-grant", "alice holds no grant on this host", ("jitsudo request r --for 20m --reason '…'",))
 
 
@@ -332,7 +333,7 @@ def test_an_evaluation_that_raises_is_a_deny(monkeypatch: pytest.MonkeyPatch) ->
     verdict = decide(act("true"), rule("/usr/bin/true"))
     assert isinstance(verdict, Deny)
     assert verdict.code == "error"
-    assert suggest(act("true"), rule("/usr/bin/true"), HOST, NOW, world()) == ()
+    assert suggest(act("true"), rule("/usr/bin/true"), HOST, NOW, world(), PROVEN) == ()
 
 
 def test_suggest_names_roles_that_would_really_help() -> None:
@@ -345,10 +346,10 @@ def test_suggest_names_roles_that_would_really_help() -> None:
         d=role_text("allow: [{command: /usr/bin/id}]", "elsewhere"),
         e=role_text("guardrails: [g]", "guarded") + guard,
     )
-    assert suggest(act("true"), policy, HOST, NOW, world()) == ("good", "standing")
-    verdict = evaluate(act("true"), policy, (), HOST, NOW, world())
+    assert suggest(act("true"), policy, HOST, NOW, world(), PROVEN) == ("good", "standing")
+    verdict = evaluate(act("true"), policy, (), HOST, NOW, world(), PROVEN)
     assert isinstance(verdict, Deny)
     assert verdict.hints == ("jitsudo request good --for 30m --reason '…'",)
     nobody = Person(Uid(1009), UserName("mallory"), Uid(1009))
-    assert suggest(act("true", person=nobody), policy, HOST, NOW, world()) == ()
-    assert suggest(act("true", person=BOB), policy, HOST, NOW, world()) == ("bobs",)
+    assert suggest(act("true", person=nobody), policy, HOST, NOW, world(), PROVEN) == ()
+    assert suggest(act("true", person=BOB), policy, HOST, NOW, world(), PROVEN) == ("bobs",)

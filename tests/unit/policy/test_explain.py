@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import HOST, NOW, act, held, load, role_text, world
+from bench import HOST, NOW, PROVEN, act, held, load, role_text, world
 from jitsudo.policy.evaluate import Challenge, evaluate
 from jitsudo.policy.explain import explain, verdict_line
 from jitsudo.types import RoleName
@@ -16,8 +16,8 @@ POLICY = load(
 
 def test_an_allow_is_explained() -> None:
     """The rule that matches, those that do not, roles that are not held, guardrails."""
-    found = explain(act("true"), POLICY, (held(),), HOST, NOW, world())
-    assert found.verdict == evaluate(act("true"), POLICY, (held(),), HOST, NOW, world())
+    found = explain(act("true"), POLICY, (held(),), HOST, NOW, world(), PROVEN)
+    assert found.verdict == evaluate(act("true"), POLICY, (held(),), HOST, NOW, world(), PROVEN)
     assert found.lines == (
         "allowed by role r, web.yaml:9, grant G-AAAAAAAA",
         "role r (held by grant G-AAAAAAAA) covers it",
@@ -32,7 +32,7 @@ def test_an_allow_is_explained() -> None:
 
 def test_a_deny_is_explained() -> None:
     """With the guardrail that fired."""
-    found = explain(act("id"), POLICY, (held(),), HOST, NOW, world())
+    found = explain(act("id"), POLICY, (held(),), HOST, NOW, world(), PROVEN)
     assert found.lines[0] == "denied: No."
     assert "guardrail g fires: it binds every use of the command" in found.lines
 

@@ -6,18 +6,19 @@ import time
 
 import pytest
 
-from bench import HOST, NOW, MemoryWorld, act, held, rule, world
-from jitsudo.policy.argv import MAX_ARGUMENTS, argument_matches
+from bench import HOST, NOW, PROVEN, MemoryWorld, act, held, rule, world
+from jitsudo.policy.argv import MAX_ARGUMENTS
 from jitsudo.policy.evaluate import Allow, evaluate
 from jitsudo.policy.paths import Place
 from jitsudo.policy.rules import AnyValue
+from jitsudo.policy.values import argument_matches
 from jitsudo.types import AbsPath
 
 
 def allowed(operands: str, *arguments: str, cwd: str = "/", on: MemoryWorld | None = None) -> bool:
     """Whether cat, with these operands in its rule, may have these arguments."""
     action = act("cat", *arguments, cwd=cwd)
-    return isinstance(evaluate(action, rule("/usr/bin/cat", operands), (held(),), HOST, NOW, on or world()), Allow)
+    return isinstance(evaluate(action, rule("/usr/bin/cat", operands), (held(),), HOST, NOW, on or world(), PROVEN), Allow)
 
 
 @pytest.mark.parametrize(
