@@ -39,6 +39,12 @@ ENTRIES: dict[str, Callable[[Journal], Entry]] = {
     "command.allowed": lambda j: j.command_allowed(FACTS, "G-AAAAAAAA", "web", "rule 1", "S-AAAAAAAA", "sha256:x"),
     "command.denied": lambda j: j.command_denied(FACTS, "no-grant", "no", None, None, None, None),
     "guardrail.fired": lambda j: j.guardrail_fired(FACTS, "no-wipe", "web", "deny"),
+    "guardrail.confirmed": lambda j: j.guardrail_confirmed(FACTS, "confirm-stop", "web"),
+    "guardrail.declined": lambda j: j.guardrail_declined(FACTS, "confirm-stop", "web"),
+    "edit.installed": lambda j: j.edit_installed(
+        ALICE, "S-AAAAAAAA", "G-AAAAAAAA", "/etc/motd", None, "sha256:x", "+password=hunter22 https://u:hunter22@h/"
+    ),
+    "session.continued": lambda j: j.session_continued("S-AAAAAAAA", "G-AAAAAAAA", "G-BBBBBBBB", {}),
     "session.started": lambda j: j.session_started(ALICE, "S-AAAAAAAA", "G-AAAAAAAA", {}),
     "session.ended": lambda j: j.session_ended("S-AAAAAAAA", "G-AAAAAAAA", "exit status 0", 0),
     "session.killed": lambda j: j.session_killed("S-AAAAAAAA", "G-AAAAAAAA", "revoked"),
