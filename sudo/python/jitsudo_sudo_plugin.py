@@ -44,7 +44,9 @@ MAX_ROUNDS = 16  # of challenges before one answer
 PROOFS = frozenset({"proven", "signed", "confirmed"})
 # The grammar of every command line assumes that it is not set, so no PAM stack may bring it back.
 NEVER_FROM_PAM = frozenset({"POSIXLY_CORRECT"})
-REPLY_KEYS = frozenset({"verdict", "session", "token", "command_info", "argv", "env", "code", "message", "hints", "text"})
+REPLY_KEYS = frozenset(
+    {"verdict", "challenge", "session", "token", "command_info", "argv", "env", "code", "message", "hints", "text"}
+)
 # Without runas_uid sudo runs as uid 0, without umask with the caller's: an allow that lacks one is not an allow.
 INFO_KEYS = frozenset({"command", "umask", "closefrom", "use_pty", "runas_uid", "runas_gid", "runas_groups"})
 INFO_IDS = frozenset({"runas_uid", "runas_euid", "runas_gid", "runas_egid"})
@@ -279,7 +281,7 @@ def verdict_of(reply):
     if type(verdict) is not str:
         raise not_understood("no verdict")
     if verdict == "allow":
-        if not reply.keys() <= REPLY_KEYS:
+        if not reply.keys() <= REPLY_KEYS or reply.get("challenge") is not None:
             raise not_understood("an allow with terms that this plugin does not know")
         return
     message, hints = reply.get("message"), reply.get("hints")
@@ -449,6 +451,7 @@ class JitsudoPolicy(sudo.Plugin):
     OWNER = 0
     CGROUP = "/proc/self/cgroup"
     SYSLOG = "/dev/log"
+    SUDO_CONF = "/etc/sudo.conf"
 
     def __init__(self, user_env=(), settings=(), version="", user_info=(), plugin_options=(), **later):  # noqa: ARG002
         self.told = {"user_info": user_info, "settings": settings, "user_env": user_env}
@@ -606,7 +609,19 @@ class JitsudoPolicy(sudo.Plugin):
         if type(tries) is not int or tries < 1:
             raise not_understood("tries")
         prompt = None if prompt is None else one_text(prompt, "prompt")
+        if self.settings.get("askpass") == "true" and not self._has_askpass():
+            # sudo would end itself in the middle of our call, which CPython does not survive.
+            raise proof.NotProven("unavailable", "no askpass program specified, try setting SUDO_ASKPASS")
         self._pam_for(proof, user).authenticate(prompt, "prompt" in self.settings, tries)
+
+    def _has_askpass(self):
+        if any(item.startswith("SUDO_ASKPASS=") and item != "SUDO_ASKPASS=" for item in self.told["user_env"]):
+            return True
+        try:
+            with open(self.SUDO_CONF, "rb") as lines:
+                return any(line.split()[:2] == [b"Path", b"askpass"] and len(line.split()) > 2 for line in lines)
+        except OSError:
+            return False
 
     def _check_account(self, method, question, files, *, may_change):
         proof = load_proof()

@@ -15,7 +15,7 @@ import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 PLUGIN_FILE = Path(__file__).resolve().parents[2] / "sudo" / "python" / "jitsudo_sudo_plugin.py"
 PROOF_FILE = PLUGIN_FILE.with_name("jitsudo_sudo_proof.py")
@@ -114,9 +114,8 @@ def load(sudo: FakeSudo, path: Path) -> Any:
 class FakePam:
     """In place of the proof's Pam: `script` says what each step returns, `steps` what was done."""
 
-    script: dict[str, Any] = {}
-    steps: list[tuple[Any, ...]] = []
-    not_proven: Any = None
+    script: ClassVar[dict[str, Any]] = {}
+    steps: ClassVar[list[tuple[Any, ...]]] = []
 
     def __init__(self, user: str, caller: str, terminal: str | None) -> None:
         self.user = user

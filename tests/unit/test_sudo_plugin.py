@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from fake_sudo import (
@@ -64,8 +64,8 @@ def pam() -> type[FakePam]:
     """PAM as the plugin meets it: everything goes well unless a test says otherwise."""
 
     class Pam(FakePam):
-        script: dict[str, Any] = {}
-        steps: list[tuple[Any, ...]] = []
+        script: ClassVar[dict[str, Any]] = {}
+        steps: ClassVar[list[tuple[Any, ...]]] = []
 
     return Pam
 
@@ -82,6 +82,7 @@ def proof(sudo: FakeSudo, pam: type[FakePam], monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def plugin(sudo: FakeSudo, proof: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The plugin's module, as run by alice."""
+    assert sys.modules["jitsudo_sudo_proof"] is proof
     module = load_plugin(sudo)
     monkeypatch.setattr(module, "os", OsOf(1000))
     return module
