@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from jitsudo.policy.grammar import NO_GRAMMARS, Grammars
-from jitsudo.policy.issues import Issue
+from jitsudo.errors import PolicyInvalid
+from jitsudo.host.checkedfiles import read_folder
+from jitsudo.host.yamlnodes import read_yaml
+from jitsudo.policy.grammar import Grammars
+from jitsudo.policy.issues import Issue, shown
+from jitsudo.policy.parse_grammars import parse_grammars
 
 PACKAGED = Path("/usr/share/jitsudo/grammars")
 SITE = Path("/etc/jitsudo/grammars.d")
+
+_HINT = "correct the files, then: jitsudo policy reload"
 
 
 def load_grammars(
@@ -19,5 +26,16 @@ def load_grammars(
 
     Warnings are returned. Raises `PolicyInvalid` with every error, and nothing else.
     """
-    del directories, check_owner
-    return NO_GRAMMARS, ()
+    issues: list[Issue] = []
+    nodes = []
+    for directory in directories:
+        if not os.path.lexists(directory):
+            continue
+        files = read_folder(directory, issues, check_owner=check_owner)
+        nodes += [read_yaml(shown(str(directory / name)), files[name], issues) for name in sorted(files)]
+    result = parse_grammars(node for node in nodes if node is not None)
+    issues = sorted({*issues, *result.issues})
+    if result.grammars is None or any(issue.severity == "error" for issue in issues):
+        raise PolicyInvalid("the program grammars were refused", _HINT, issues=tuple(str(issue) for issue in issues))
+    return result.grammars, tuple(issues)
+
