@@ -17,7 +17,7 @@ from jitsudo.host.policyfiles import parse_files
 from jitsudo.host.yamlnodes import read_yaml
 from jitsudo.policy.grammar import Grammars
 from jitsudo.policy.issues import Issue
-from jitsudo.policy.lint_risks import Risks, parse_risks
+from jitsudo.policy.lint_risks import NO_RISKS, Risks, parse_risks
 from jitsudo.policy.model import Policy
 from jitsudo.policy.parse import ParseResult
 
@@ -45,7 +45,7 @@ class Knowledge:
     """What is known of programs, whatever a policy says."""
 
     grammars: Grammars = field(default_factory=dict)
-    risks: Risks = Risks()
+    risks: Risks = NO_RISKS
     issues: tuple[Issue, ...] = ()
 
 
@@ -126,7 +126,7 @@ def read_knowledge(folders: Sequence[Path] = ()) -> Knowledge:
     places = [place for place in (packaged, SITE, *folders) if place is not None]
     grammars, warnings = load_grammars(places, check_owner=False)
     issues = list(warnings)
-    risks, path = Risks(), shared("risks.yaml")
+    risks, path = NO_RISKS, shared("lint/risks.yaml")
     if path is not None:
         node = read_yaml(path.name, path.read_bytes(), issues)
         if node is not None:

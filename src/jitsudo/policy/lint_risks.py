@@ -1,6 +1,6 @@
 """What leads to root when its arguments are free: several hundred programs, places that hold commands, writable folders.
 
-The table is `policies/risks.yaml`. A program's entry names its ways out, and what opens each: running it at all, running it
+The table is `policies/lint/risks.yaml`. A program's entry names its ways out, and what opens each: running it at all, running it
 without operands, an operand, an option or a sub-command of the caller's choice.
 """
 
@@ -67,7 +67,7 @@ NO_RISKS: Final = Risks()
 
 
 def parse_risks(node: Node) -> tuple[Risks, tuple[Issue, ...]]:
-    """Read the root node of risks.yaml. Never raises; the table holds what could be read."""
+    """Read the root node of the table. Never raises; the table holds what could be read."""
     reader = Reader()
     fields = reader.fields(node, "the table of risks", ("version", "programs", "places", "secrets", "writable"))
     version = fields.need("version")
