@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
+import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from jitsudo.policy.world import FileFacts, FileKind
-from jitsudo.types import AbsPath, Account
+from jitsudo.types import AbsPath, Account, Digest
 
 MAX_LINKS = 40  # as the kernel: path_resolution(7)
 MAX_STEPS = 4096  # components, those of links included
+
+MAX_DIGEST_BYTES = 256 << 20
+MAX_KEPT_DIGESTS = 1024
+SETTLED_SECONDS = 2.0  # a file that changed later might change again without its times showing it: they are coarse
 
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -26,15 +33,23 @@ class _Unestablished(Exception):
 class HostWorld:
     """Implements `policy.world.World` on an O_PATH descriptor of the caller's root (default: this process's own).
 
-    `user` is the account look-up. The descriptors stay the caller's to close, but for the one opened by default, which
-    `close` (or `with`) closes.
+    `user` is the account look-up, `group` says whether there is such a group. The descriptors stay the caller's to close,
+    but for the one opened by default, which `close` (or `with`) closes.
 
     Every component is opened without following it and then asked what it is, so that nothing can be swapped between the
     question and the step; `..` and absolute links never lead above the caller's root.
     """
 
-    def __init__(self, user: Callable[[str], Account | None], root_fd: int | None = None, cwd_fd: int | None = None) -> None:
+    def __init__(
+        self,
+        user: Callable[[str], Account | None],
+        root_fd: int | None = None,
+        cwd_fd: int | None = None,
+        *,
+        group: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self._user = user
+        self._group = group
         self._own_root = os.open("/", _LOOK | os.O_DIRECTORY) if root_fd is None else None
         self._root = self._own_root if self._own_root is not None else root_fd
         self._cwd = cwd_fd
@@ -76,6 +91,19 @@ class HostWorld:
     def user(self, name: str) -> Account | None:
         """See `World.user`."""
         return self._user(name)
+
+    def group(self, name: str) -> bool:
+        """See `World.group`."""
+        return self._group(name)
+
+    def digest(self, path: AbsPath) -> Digest | None:
+        """See `World.digest`: of the file that the path leads to, read by its descriptor, MAX_DIGEST_BYTES at most."""
+        try:
+            with _Walk(self._root, trusting_root_alone=True) as walk:
+                walk.go(path, follow_last=True)
+                return _digest(walk.open_last())
+        except (OSError, _Unestablished):
+            return None
 
     def cwd_is(self, path: AbsPath) -> bool:
         """Whether `path` names the directory that the caller's cwd descriptor holds."""
@@ -158,6 +186,15 @@ class _Walk:
             if not keep:
                 os.close(fd)
 
+    def open_last(self) -> int:
+        """A descriptor to read the file at which the walk ended."""
+        if not self.names or len(self._folders) != len(self.names):
+            raise _Unestablished
+        # O_NONBLOCK: a FIFO must not hang the daemon.
+        return os.open(
+            self.names[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._folders[-1]
+        )
+
     def _up(self) -> os.stat_result:
         if self.names:
             self.names.pop()
@@ -179,3 +216,50 @@ def _facts(found: os.stat_result) -> FileFacts:
         dev=found.st_dev,
         ino=found.st_ino,
     )
+
+
+class _Digests:
+    """Digests of files that have not changed since: by device, inode, both times and size."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, ...], Digest] = {}
+        self._lock = threading.Lock()
+
+    def of(self, key: tuple[int, ...]) -> Digest | None:
+        with self._lock:
+            return self._kept.get(key)
+
+    def keep(self, key: tuple[int, ...], digest: Digest) -> None:
+        with self._lock:
+            if len(self._kept) >= MAX_KEPT_DIGESTS:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[key] = digest
+
+
+_DIGESTS = _Digests()
+
+
+def _digest(fd: int) -> Digest | None:
+    """The digest of a regular file's content; closes `fd`. None if it is too large, or changed while it was read."""
+    with open(fd, "rb", buffering=0) as file:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_DIGEST_BYTES:
+            return None
+        key = _identity(found)
+        if (kept := _DIGESTS.of(key)) is not None:
+            return kept
+        state = hashlib.sha256()
+        left = MAX_DIGEST_BYTES + 1
+        while left > 0 and (chunk := file.read(min(left, 1 << 20))):
+            state.update(chunk)
+            left -= len(chunk)
+        if left <= 0 or _identity(os.fstat(fd)) != key:
+            return None
+    digest = Digest("sha256:" + state.hexdigest())
+    if time.time() - found.st_ctime > SETTLED_SECONDS:
+        _DIGESTS.keep(key, digest)
+    return digest
+
+
+def _identity(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size

@@ -47,7 +47,7 @@ def refusal_of(rule: CommandRule, arguments: Sequence[str], place: Place) -> str
     if rule.shape.syntax == "literal":
         return None if _listed(rule.shape, arguments, place) else _NOT_THOSE
     reading = read_arguments(rule.grammar, arguments)
-    why = reading.why if isinstance(reading, Unreadable) else _refusal_of_reading(rule.shape, reading, arguments, place)
+    why = reading.why if isinstance(reading, Unreadable) else _refusal_of_reading(rule, reading, arguments, place)
     if why is None or (_names_dashes(rule.shape, arguments) and _listed(rule.shape, arguments, place)):
         return None
     return why
@@ -82,10 +82,13 @@ def _listed(shape: Shape, arguments: Sequence[str], place: Place) -> bool:
 # -- as the program reads it -----------------------------------------------------------------------------------------
 
 
-def _refusal_of_reading(shape: Shape, reading: Reading, line: Sequence[str], place: Place) -> str | None:
-    shapes = _selected(shape, reading.subcommand)
+def _refusal_of_reading(rule: CommandRule, reading: Reading, line: Sequence[str], place: Place) -> str | None:
+    shapes = _selected(rule.shape, reading.subcommand)
     if shapes is None:
         return "the sub-command is not one of the rule's"
+    if reading.terminator is not None and not rule.grammar_known and all(shape.options is None for shape in shapes):
+        # To a program of which nobody says that it has options, `--` may be an operand like any other.
+        return "the rule does not say that '--' may stand there"
     here = place.elsewhere(reading.folders, placeable=reading.placeable)
     if why := _refusal_of_options(shapes, reading, place, here):
         return why

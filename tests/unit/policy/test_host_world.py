@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from jitsudo.host import world as world_module
 from jitsudo.host.world import MAX_LINKS, HostWorld
+from jitsudo.policy.paths import Place, path_matches
+from jitsudo.policy.rules import PathUnder
 from jitsudo.types import AbsPath
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="folders must be root's")
@@ -150,3 +156,133 @@ def test_no_descriptor_is_left_open(seen: HostWorld) -> None:
         seen.real_path(AbsPath(path))
         seen.facts(AbsPath(path))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+# -- digests and groups ----------------------------------------------------------------------------------------------
+
+
+def test_groups_are_asked_of_whoever_knows_them(root: Path) -> None:
+    """Nobody knows any, unless told otherwise."""
+    fd = os.open(root, os.O_PATH)
+    assert HostWorld(lambda _: None, fd, group=lambda name: name == "adm").group("adm")
+    assert not HostWorld(lambda _: None, fd).group("adm")
+    os.close(fd)
+
+
+def sha256(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def test_a_digest_is_that_of_the_file_a_path_leads_to(root: Path, seen: HostWorld) -> None:
+    """Through links of root's, and afresh whenever the content changes."""
+    (root / "etc/tool").write_bytes(b"one")
+    (root / "etc/link").symlink_to("tool")
+    assert seen.digest(AbsPath("/etc/link")) == sha256(b"one")
+    (root / "etc/tool").write_bytes(b"two")
+    assert seen.digest(AbsPath("/etc/tool")) == sha256(b"two")
+
+
+def test_a_digest_is_kept_until_the_file_changes(root: Path, seen: HostWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once its times have settled; what was kept longest gives way."""
+    (root / "etc/tool").write_bytes(b"one")
+    monkeypatch.setattr(world_module, "SETTLED_SECONDS", -10.0)
+    monkeypatch.setattr(world_module, "MAX_KEPT_DIGESTS", 1)
+    one = seen.digest(AbsPath("/etc/tool"))
+    assert one == sha256(b"one")
+    with monkeypatch.context() as patch:
+        patch.setattr(hashlib, "sha256", None)
+        assert seen.digest(AbsPath("/etc/tool")) == one
+    (root / "etc/tool").write_bytes(b"two, longer")
+    assert seen.digest(AbsPath("/etc/tool")) == sha256(b"two, longer")
+
+
+@pytest.mark.parametrize("path", ["/", "/etc", "/etc/none", "/etc/none/x", "/viahome", "/tmp/x", "/etc/fifo", "/loop"])
+def test_what_is_no_file_of_roots_has_no_digest(path: str, root: Path, seen: HostWorld) -> None:
+    """Folders, what is not there, what others can exchange, and what would hang whoever reads it."""
+    os.mkfifo(root / "etc/fifo")
+    assert seen.digest(AbsPath(path)) is None
+
+
+def test_a_file_that_is_too_large_has_no_digest(root: Path, seen: HostWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading it would take longer than a decision may; at the limit it is read."""
+    monkeypatch.setattr(world_module, "MAX_DIGEST_BYTES", 3)
+    (root / "etc/tool").write_bytes(b"abc")
+    assert seen.digest(AbsPath("/etc/tool")) == sha256(b"abc")
+    (root / "etc/tool").write_bytes(b"abcd")
+    assert seen.digest(AbsPath("/etc/tool")) is None
+
+
+def test_a_file_that_changes_while_it_is_read_has_no_digest(
+    root: Path, seen: HostWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read is not what is there."""
+    (root / "etc/tool").write_bytes(b"abc")
+    identities = iter([(1,), (2,)])
+    monkeypatch.setattr(world_module, "_identity", lambda _: next(identities))
+    assert seen.digest(AbsPath("/etc/tool")) is None
+
+
+# -- races -----------------------------------------------------------------------------------------------------------
+
+CHECKS = 10_000
+SAFE = PathUnder((AbsPath("/srv/safe"),))
+ANYWHERE = PathUnder((AbsPath("/srv"),))
+# What somebody else can exchange at any moment, by whatever name: no check of it may ever pass.
+EXCHANGEABLE = (
+    "/srv/alices/x", "/srv/alices/sub/x", "/srv/safe/to-alice/x", "/srv/safe/../alices/x", "/srv/alices/sub/../../safe/x",
+    "/srv/alices/sub/../x", "/srv/safe/turning/x",
+)  # fmt: skip
+
+
+def turn(root: Path, stop: threading.Event) -> None:
+    """Exchange operands and folders, as alice can in what is hers, and as root may in the meantime elsewhere."""
+    alices, safe = root / "srv/alices", root / "srv/safe"
+    for number in itertools.count():
+        if stop.is_set():
+            return
+        for name, kinds in (("x", ("file", "/etc/shadow", "/srv/safe/x")), ("sub", ("folder", "/srv/safe", "../safe"))):
+            new = alices / "new"
+            kind = kinds[number % 3]
+            if kind == "file":
+                new.write_text("")
+            elif kind == "folder":
+                new.mkdir()
+            else:
+                new.symlink_to(kind)
+            old = alices / f"{name}{number}"
+            (alices / name).rename(old)
+            new.rename(alices / name)
+        (safe / "next").symlink_to(("v1", "../alices/sub")[number % 2])
+        (safe / "next").rename(safe / "current")
+
+
+def test_no_check_passes_whose_path_somebody_else_could_still_change(root: Path) -> None:
+    """Ten thousand checks while operands and folders are exchanged; a path of root's alone passes all the same."""
+    for name in ("srv/safe/v1", "srv/alices/sub", "srv/safe/turning"):
+        (root / name).mkdir(parents=True)
+    for name in ("srv/safe/x", "srv/safe/v1/x", "srv/alices/x", "srv/safe/turning/x"):
+        (root / name).write_text("")
+    (root / "srv/safe/to-alice").symlink_to("../alices")
+    (root / "srv/safe/current").symlink_to("v1")
+    (root / "srv/safe/turning").chmod(0o775)
+    os.chown(root / "srv/alices", 1000, 1000)
+    fd, stop = os.open(root, os.O_PATH), threading.Event()
+    turner = threading.Thread(target=turn, args=(root, stop))
+    turner.start()
+    passed = safe = changing = 0
+    try:
+        with HostWorld(lambda _: None, fd) as world:
+            for number in range(CHECKS):
+                place = Place(world, AbsPath(("/", "/srv/alices", "/srv/alices/sub")[number % 3]))
+                wanted = (SAFE, ANYWHERE)[number % 2]
+                passed += path_matches(wanted, EXCHANGEABLE[number % len(EXCHANGEABLE)], place)
+                passed += number % 3 != 0 and path_matches(wanted, "x", place)
+                safe += path_matches(wanted, "/srv/safe/x", place)
+                changing += path_matches(wanted, "/srv/safe/current/x", place)
+    finally:
+        stop.set()
+        turner.join()
+        os.close(fd)
+    assert passed == 0
+    assert safe == CHECKS
+    assert 0 < changing < CHECKS
