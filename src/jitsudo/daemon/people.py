@@ -1,52 +1,144 @@
-"""People, accounts and groups for the daemon: look-ups off the event loop, with a time of their own."""
+"""People, accounts and groups for the daemon: look-ups off the event loop, with a time of their own, and fairly.
+
+A name service that hangs keeps the thread that asked it. So one person has few look-ups at once; those whose last one was not
+answered share what room there is for such; and for root, who must get in whatever hangs, the host's own files answer then.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, TypeVar
 
-from jitsudo.errors import Failed, NotFound
-from jitsudo.host.accounts import SystemAccounts
+from jitsudo.errors import Failed, JitsudoError
+from jitsudo.host.accounts import Accounts, LocalAccounts, SystemAccounts
 from jitsudo.types import Person, Uid
 
 T = TypeVar("T")
 LOOKUP_SECONDS: Final = 10.0
-WORKERS: Final = 8
+ROOT_SECONDS: Final = 2.0  # for root, before the host's own files are asked
+LOOKUPS_A_PERSON: Final = 2  # at once
+UNPROVEN_LOOKUPS: Final = 96  # at once, of all whose last look-up was not answered
+WAITING: Final = "the user database is being asked"  # for `pending`
+
+# For whom a task asks: the uid to whose limits its connection counts, set where the connection is taken; None: the daemon.
+ASKING: ContextVar[int | None] = ContextVar("asking", default=None)
+
+
+@dataclass(slots=True)
+class _LookUp:
+    """One question under way; `rooms` are free again when its thread is back, however long ago whoever asked gave up."""
+
+    whose: int | None
+    rooms: list[asyncio.Semaphore] = field(default_factory=list)
+    started: bool = False
+    given_up: bool = False
 
 
 class People:
     """The user database, asked in threads."""
 
-    def __init__(self, accounts: SystemAccounts) -> None:
+    def __init__(self, accounts: SystemAccounts, local: Accounts | None = None) -> None:
         self._accounts = accounts
-        self._threads = ThreadPoolExecutor(WORKERS, thread_name_prefix="accounts")
+        self._local = LocalAccounts() if local is None else local
+        self._turns: dict[int, asyncio.Semaphore] = {}
+        self._unproven = asyncio.Semaphore(UNPROVEN_LOOKUPS)
+        self._answered: set[int | None] = set()
+        self._hanging: Counter[int | None] = Counter()
+        self._is_closed = False
 
-    async def ask(self, question: Callable[[SystemAccounts], T]) -> T:
+    async def ask(self, question: Callable[[Accounts], T]) -> T:
         """Raises Failed when the database does not answer, and what the question raises."""
-        answer = asyncio.get_running_loop().run_in_executor(self._threads, question, self._accounts)
+        if self._is_closed:
+            raise Failed("the daemon is stopping", "call again")
+        look_up = _LookUp(ASKING.get())
+        is_root = look_up.whose == 0
+        if is_root and self._hanging[0]:
+            return question(self._local)
         try:
-            return await asyncio.wait_for(answer, LOOKUP_SECONDS)
+            async with asyncio.timeout(ROOT_SECONDS if is_root else LOOKUP_SECONDS):
+                return await self._answer(look_up, question)
         except TimeoutError:
+            if is_root:
+                return question(self._local)
             raise Failed(
                 f"the user database did not answer within {LOOKUP_SECONDS:.0f} s", "getent passwd; systemctl status sssd"
             ) from None
 
+    async def _answer(self, look_up: _LookUp, question: Callable[[Accounts], T]) -> T:
+        whose, loop = look_up.whose, asyncio.get_running_loop()
+        rooms = [] if whose is None else [self._turns.setdefault(whose, asyncio.Semaphore(LOOKUPS_A_PERSON))]
+        rooms += [] if whose in self._answered else [self._unproven]
+        answer: asyncio.Future[T] = loop.create_future()
+        try:
+            for room in rooms:
+                await room.acquire()
+                look_up.rooms.append(room)
+            self._start(loop, look_up, question, answer)
+            return await answer
+        except asyncio.CancelledError:  # too late, or whoever asked has gone; raised again
+            if look_up.started and not look_up.given_up:
+                look_up.given_up = True
+                self._hanging[whose] += 1
+                self._answered.discard(whose)
+            raise
+        finally:
+            if not look_up.started:
+                self._leave(look_up)
+
+    def _start(
+        self, loop: asyncio.AbstractEventLoop, look_up: _LookUp, question: Callable[[Accounts], T], answer: asyncio.Future[T]
+    ) -> None:
+        def run() -> None:
+            settle: Callable[[], None]
+            try:
+                settle = partial(answer.set_result, question(self._accounts))
+            except BaseException as error:  # noqa: BLE001  whatever it is, it is raised where the answer is awaited
+                settle = partial(answer.set_exception, error)
+            with contextlib.suppress(RuntimeError):  # the daemon has stopped meanwhile
+                loop.call_soon_threadsafe(self._back, look_up, answer, settle)
+
+        try:
+            # Not of a pool: the interpreter waits for those when it ends, and this thread may never come back.
+            threading.Thread(target=run, name="accounts", daemon=True).start()
+        except RuntimeError:
+            raise Failed("the user database cannot be asked: too many threads", "systemctl status jitsudod") from None
+        look_up.started = True
+
+    def _back(self, look_up: _LookUp, answer: asyncio.Future[T], settle: Callable[[], None]) -> None:
+        self._leave(look_up)
+        if look_up.given_up:
+            self._hanging[look_up.whose] -= 1
+            return
+        self._answered.add(look_up.whose)
+        if not answer.done():
+            settle()
+
+    @staticmethod
+    def _leave(look_up: _LookUp) -> None:
+        for room in look_up.rooms:
+            room.release()
+        look_up.rooms.clear()
+
     async def people(self, ids: Iterable[tuple[Uid, Uid | None]]) -> Mapping[tuple[Uid, Uid | None], Person]:
-        """The people with these uids and login uids; those without an account are left out."""
+        """The people with these uids and login uids; those without an account, or with one that is wrong, are left out."""
         wanted = tuple(ids)
 
-        def look_up(accounts: SystemAccounts) -> dict[tuple[Uid, Uid | None], Person]:
+        def look_up(accounts: Accounts) -> dict[tuple[Uid, Uid | None], Person]:
             found = {}
             for uid, login_uid in wanted:
-                try:
+                with contextlib.suppress(JitsudoError):
                     found[uid, login_uid] = accounts.person(uid, login_uid)
-                except NotFound:
-                    continue
             return found
 
         return await self.ask(look_up)
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Nothing more is asked; look-ups that hang are left to themselves."""
+        self._is_closed = True

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from jitsudo import __version__
 from jitsudo.daemon.connection import Connection, Descriptors
 from jitsudo.daemon.disposal import Disposal
+from jitsudo.daemon.people import ASKING
 from jitsudo.errors import Internal, InvalidValue, JitsudoError, ProtocolViolation, TooMany
 from jitsudo.host.peer import Peer, identify
 from jitsudo.wire.calls import SERVICE, Call, error_reply, interface_text, pending, reply
@@ -133,6 +134,7 @@ class Server:
             raise TooMany("too many connections at once; the last are kept for others", "wait for some to end")
 
     async def _serve(self, connection: Connection, person: int) -> None:
+        ASKING.set(person)
         try:
             while True:
                 received = await connection.receive(self._patience(connection))

@@ -1,13 +1,11 @@
-"""Terminals and accounts: settings put back, notices for their owners, names that fool nobody."""
+"""Terminals: settings put back, notices for their owners."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import grp
 import os
 import pty
-import pwd
 import termios
 import time
 from collections.abc import Iterator
@@ -15,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from jitsudo.errors import NotFound
-from jitsudo.host.accounts import SystemAccounts
 from jitsudo.host.terminal import Terminal, notify
 from jitsudo.types import Uid
 
@@ -132,55 +128,3 @@ def test_notices_go_to_terminals_of_the_person_that_take_messages(pair: tuple[in
     os.chmod(os.ttyname(slave), 0o600)
     notify(Uid(me), "again", folder)
     assert b"again" not in heard(master)
-
-
-ACCOUNTS = SystemAccounts()
-
-
-def test_root_is_found_by_name_and_uid_alike() -> None:
-    """With its groups, its own first."""
-    root = ACCOUNTS.by_name("root")
-    assert root is not None
-    assert root == ACCOUNTS.by_uid(Uid(0))
-    assert (root.uid, root.gid, root.groups[0]) == (0, pwd.getpwuid(0).pw_gid, pwd.getpwuid(0).pw_gid)
-
-
-@pytest.mark.parametrize("name", ["", "no-such-user", "0", "#0", "-1", "root\0", "root\n", " root", "\udcff"])
-def test_a_name_that_is_none_is_nobody_and_no_exception(name: str) -> None:
-    """Never uid 0 (CVE-2021-3560)."""
-    assert ACCOUNTS.by_name(name) is None
-    assert ACCOUNTS.group_by_name(name) is None
-    assert ACCOUNTS.members(name) == ()
-
-
-def test_an_id_without_an_entry_is_nobody() -> None:
-    """And a person cannot be made of it."""
-    unused = Uid(4_000_000_123)
-    assert ACCOUNTS.by_uid(unused) is None
-    with pytest.raises(NotFound):
-        ACCOUNTS.person(unused, None)
-
-
-def test_a_person_has_the_names_of_all_groups_and_the_login_uid_that_was_given() -> None:
-    """None stays None: nobody is taken for having logged in."""
-    root = ACCOUNTS.person(Uid(0), None)
-    assert (root.name, root.login_uid) == ("root", None)
-    assert grp.getgrgid(0).gr_name in root.groups
-
-
-def test_an_entry_that_no_name_of_ours_can_hold_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A directory may send anything."""
-    entry = pwd.struct_passwd(("bad:name", "x", 5, 5, "", "/", ""))
-    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: entry)
-    monkeypatch.setattr(pwd, "getpwnam", lambda _name: entry)
-    assert ACCOUNTS.by_uid(Uid(5)) is None
-    assert ACCOUNTS.by_name("bad:name") is None
-
-
-def test_an_account_without_a_shell_has_the_default_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """passwd(5)."""
-    entry = pwd.struct_passwd(("svc", "x", 5, 0, "", "/", ""))
-    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: entry)
-    found = ACCOUNTS.by_uid(Uid(5))
-    assert found is not None
-    assert found.shell == "/bin/sh"

@@ -1,0 +1,272 @@
+"""Look-ups of people: in time, fairly, and for root whatever hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+
+from jitsudo.daemon import people as module
+from jitsudo.daemon.people import ASKING, LOOKUPS_A_PERSON, People
+from jitsudo.errors import Failed, NotFound
+from jitsudo.host.accounts import Accounts, LocalAccounts, SystemAccounts
+from jitsudo.types import Person, Uid, UserName
+
+ALICE, BOB, ROOT = 1000, 1001, 0
+
+
+class Service(SystemAccounts):
+    """A name service that hangs until it is let go."""
+
+    def __init__(self) -> None:
+        self.goes_on = threading.Event()
+        self.asked = 0
+        self._lock = threading.Lock()
+
+    def hang(self) -> str:
+        with self._lock:
+            self.asked += 1
+        self.goes_on.wait(20)
+        return "from the service"
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    """With the times that matter scaled down to tenths."""
+    monkeypatch.setattr(module, "LOOKUP_SECONDS", 0.3)
+    monkeypatch.setattr(module, "ROOT_SECONDS", 0.1)
+    found = Service()
+    yield found
+    found.goes_on.set()
+
+
+def hang(accounts: Accounts) -> str:
+    return accounts.hang() if isinstance(accounts, Service) else "from the files"
+
+
+def quick(accounts: Accounts) -> str:
+    return "from the service" if isinstance(accounts, Service) else "from the files"
+
+
+async def by(uid: int | None, asked: Callable[[], Awaitable[str]]) -> str:
+    """What somebody is told: the answer, or the refusal's sentence."""
+    ASKING.set(uid)
+    try:
+        return await asked()
+    except Failed as refused:
+        return refused.sentence
+
+
+def ask(people: People, uid: int | None, question: Callable[[Accounts], str]) -> asyncio.Task[str]:
+    return asyncio.create_task(by(uid, lambda: people.ask(question)))
+
+
+NO_ANSWER = "the user database did not answer within 0 s"
+
+
+def test_a_service_that_hangs_is_given_up_in_time(service: Service) -> None:
+    """With a sentence; the event loop goes on meanwhile."""
+
+    async def main() -> tuple[str, float]:
+        began = time.monotonic()
+        answer = await ask(People(service), ALICE, hang)
+        return answer, time.monotonic() - began
+
+    answer, seconds = asyncio.run(main())
+    assert answer == NO_ANSWER
+    assert 0.3 <= seconds < 2
+
+
+def test_what_hangs_for_one_person_concerns_nobody_else(service: Service) -> None:
+    """However often that one asks; and it takes few threads."""
+
+    async def main() -> tuple[list[str], str, float]:
+        people = People(service)
+        many = [ask(people, ALICE, hang) for _ in range(50)]
+        await asyncio.sleep(0.05)
+        began = time.monotonic()
+        other = await ask(people, BOB, quick)
+        return await asyncio.gather(*many), other, time.monotonic() - began
+
+    many, other, seconds = asyncio.run(main())
+    assert set(many) == {NO_ANSWER}
+    assert (other, seconds < 0.2) == ("from the service", True)
+    assert service.asked == LOOKUPS_A_PERSON
+
+
+def test_what_hangs_counts_until_it_is_back(service: Service) -> None:
+    """Not only until whoever asked has given up; then the person is served as before."""
+
+    async def main() -> list[str]:
+        people = People(service)
+        hung = [await answer for answer in [ask(people, ALICE, hang) for _ in range(LOOKUPS_A_PERSON)]]
+        blocked = await ask(people, ALICE, quick)
+        service.goes_on.set()
+        await asyncio.sleep(0.1)
+        return [*hung, blocked, await ask(people, ALICE, quick)]
+
+    assert asyncio.run(main()) == [NO_ANSWER] * 3 + ["from the service"]
+
+
+def test_many_people_for_whom_it_hangs_leave_room_for_those_who_were_answered(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory is dead; those whom the host's own files know go on working."""
+    monkeypatch.setattr(module, "UNPROVEN_LOOKUPS", 4)
+
+    async def main() -> list[str]:
+        people = People(service)
+        before = await ask(people, BOB, quick)
+        many = [ask(people, uid, hang) for uid in range(5000, 5020)]
+        await asyncio.sleep(0.05)
+        answers = [before, await ask(people, BOB, quick), await ask(people, ALICE, quick)]
+        await asyncio.gather(*many)
+        return answers
+
+    assert asyncio.run(main()) == ["from the service", "from the service", NO_ANSWER]
+    assert service.asked == 4
+
+
+def test_the_last_answer_decides_who_has_room(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose last look-up hung is among those who share."""
+    monkeypatch.setattr(module, "UNPROVEN_LOOKUPS", 1)
+
+    async def main() -> list[str]:
+        people = People(service)
+        first = [await ask(people, BOB, quick), await ask(people, BOB, hang)]
+        stuck = ask(people, ALICE, hang)
+        await asyncio.sleep(0.01)
+        answers = [*first, await ask(people, BOB, quick)]
+        await stuck
+        return answers
+
+    assert asyncio.run(main()) == ["from the service", NO_ANSWER, NO_ANSWER]
+
+
+def test_root_goes_on_by_the_hosts_own_files(service: Service) -> None:
+    """After a while the first time; at once for as long as the service hangs; by the service again afterwards."""
+
+    async def main() -> tuple[list[str], float]:
+        people = People(service)
+        first = await ask(people, ROOT, hang)
+        began = time.monotonic()
+        second = await ask(people, ROOT, hang)
+        seconds = time.monotonic() - began
+        service.goes_on.set()
+        await asyncio.sleep(0.1)
+        return [first, second, await ask(people, ROOT, hang)], seconds
+
+    answers, seconds = asyncio.run(main())
+    assert answers == ["from the files", "from the files", "from the service"]
+    assert seconds < 0.1
+
+
+def test_the_daemons_own_questions_are_no_persons(service: Service) -> None:
+    """They have no more room than those who were never answered, and no turn to wait for."""
+
+    async def main() -> list[str]:
+        people = People(service)
+        hung = [ask(people, None, hang) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        return [await ask(people, None, quick), *await asyncio.gather(*hung)]
+
+    assert asyncio.run(main()) == ["from the service", *[NO_ANSWER] * 5]
+
+
+def test_whoever_gives_up_waiting_for_a_turn_takes_none(service: Service) -> None:
+    """A caller that has gone leaves the count as it was."""
+
+    async def main() -> str:
+        people = People(service)
+        hung = [ask(people, ALICE, hang) for _ in range(LOOKUPS_A_PERSON)]
+        await asyncio.sleep(0.01)
+        waiting = [ask(people, ALICE, quick) for _ in range(10)]
+        await asyncio.sleep(0.01)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        service.goes_on.set()
+        await asyncio.gather(*hung)
+        assert people._turns[ALICE]._value == LOOKUPS_A_PERSON
+        return await ask(people, ALICE, quick)
+
+    assert asyncio.run(main()) == "from the service"
+
+
+def test_what_the_question_raises_comes_back(service: Service) -> None:
+    """Whatever it is, and the next question is asked as if nothing had been."""
+
+    async def main() -> str:
+        people = People(service)
+        with pytest.raises(ZeroDivisionError):
+            await people.ask(lambda _: 1 // 0)
+        return await people.ask(quick)
+
+    assert asyncio.run(main()) == "from the service"
+
+
+def test_without_threads_nobody_is_found(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal with a sentence, and the room is given back."""
+
+    def no_threads(_self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> str:
+        people = People(service)
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", no_threads)
+            answer = await ask(people, ALICE, quick)
+        assert people._turns[ALICE]._value == LOOKUPS_A_PERSON
+        return answer
+
+    assert asyncio.run(main()) == "the user database cannot be asked: too many threads"
+
+
+def test_people_whose_entries_are_wrong_are_left_out() -> None:
+    """A grant that names one who is gone does not hide the others."""
+
+    class Some(SystemAccounts):
+        def person(self, uid: Uid, login_uid: Uid | None) -> Person:
+            if uid == ALICE:
+                return Person(uid, UserName("alice"), login_uid)
+            raise NotFound("gone") if uid == BOB else Failed("wrong")
+
+    async def main() -> object:
+        return await People(Some()).people([(Uid(ALICE), None), (Uid(BOB), None), (Uid(1002), Uid(1002))])
+
+    assert asyncio.run(main()) == {(Uid(ALICE), None): Person(Uid(ALICE), UserName("alice"), None)}
+
+
+def test_nothing_is_asked_of_a_daemon_that_stops(service: Service) -> None:
+    """Nor does it wait for what hangs."""
+
+    async def main() -> str:
+        people = People(service, LocalAccounts())
+        people.close()
+        return await ask(people, ALICE, quick)
+
+    assert asyncio.run(main()) == "the daemon is stopping"
+
+
+def test_the_end_of_the_loop_before_the_answer_is_no_error(service: Service) -> None:
+    """The thread comes back to nobody."""
+    failures: list[object] = []
+    before, threading.excepthook = threading.excepthook, failures.append
+    try:
+        asyncio.run(asyncio.wait_for(ask_and_leave(service), 5))
+        service.goes_on.set()
+        for thread in threading.enumerate():
+            if thread.name == "accounts":
+                thread.join(5)
+    finally:
+        threading.excepthook = before
+    assert failures == []
+
+
+async def ask_and_leave(service: Service) -> None:
+    task = ask(People(service), ALICE, hang)
+    await asyncio.sleep(0.05)
+    task.cancel()
