@@ -38,7 +38,7 @@ def _short(grants: list[dict[str, object]], waiting: int) -> None:
     parts = [
         f"{render.text(g, 'role')} {render.duration(render.number(g, 'not_after') - now)}"
         for g in grants
-        if g.get("standing") is not True and render.number(g, "not_after") > now
+        if g.get("standing") is not True and render.text(g, "state") == "active" and render.number(g, "not_after") > now
     ]
     if waiting:
         parts.append(f"{waiting} waiting")

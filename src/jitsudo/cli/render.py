@@ -99,9 +99,14 @@ def show_request(info: Json) -> None:
     show(f"{text(info, 'person')} asks for role {text(info, 'role')}    {text(info, 'id')}, {text(info, 'state')}")
     show(f"  for      {duration(number(info, 'duration'))} from the moment it is granted")
     show(f"  as       {', '.join(texts(info, 'run_as'))}")
+    if info.get("uses") is not None:
+        uses = number(info, "uses")
+        show(f"  uses     {uses} command{'' if uses == 1 else 's'}, no more")
     show(f"  reason   {text(info, 'reason')}")
     for index, command in enumerate(texts(info, "commands")):
         show(f"  {'may run' if index == 0 else '       '}  {command}")
+    for index, guardrail in enumerate(texts(info, "guardrails")):
+        show(f"  {'guarded' if index == 0 else '       '}  {guardrail}")
     given, needed = texts(info, "approvals"), number(info, "approvals_needed")
     if needed:
         by = f": {', '.join(given)}" if given else ""

@@ -9,7 +9,7 @@ from jitsudo.daemon.session import Session
 from jitsudo.daemon.sessions import Sessions
 from jitsudo.elevation.options import Caller, parse_user_info
 from jitsudo.errors import Denied, NotFound
-from jitsudo.host.accounts import SystemAccounts
+from jitsudo.host.accounts import Accounts
 from jitsudo.host.peer import Peer, read_credentials
 from jitsudo.types import Account, Person
 from jitsudo.wire.calls import Invocation
@@ -47,7 +47,7 @@ async def identify_caller(peer: Peer, invocation: Invocation, people: People, se
     # A grant's role goes with the person, whatever uid a command inside a session has.
     uid, login_uid = (caller.uid, process.login_uid) if session is None else (session.person.uid, session.person.login_uid)
 
-    def look_up(accounts: SystemAccounts) -> tuple[Account | None, Person]:
+    def look_up(accounts: Accounts) -> tuple[Account | None, Person]:
         return accounts.by_uid(caller.uid), accounts.person(uid, login_uid)
 
     try:

@@ -178,11 +178,11 @@ class Challenging:
         self._refusing.note(facts, code, deny, now, *before)
         return denied(code, deny.message, deny.hints)
 
-    def ended(self, connection: Connection) -> None:
-        """The front end went away before it answered."""
+    def give_up(self, connection: Connection) -> None:
+        """The front end went away, or asks something else, before it answered."""
         question = self._open.pop(connection, None)
         if question is not None and question.challenge is not None:
-            self._not_done(question, question.challenge, "sudo ended before there was an answer", self._state.now())
+            self._not_done(question, question.challenge, "sudo went on without an answer", self._state.now())
             question.descriptors.close()
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ from jitsudo.elevation.environment import SECURE_PATH
 from jitsudo.errors import Denied, JitsudoError
 from jitsudo.grants.lifecycle import State
 from jitsudo.host import scopes
-from jitsudo.host.accounts import SystemAccounts
+from jitsudo.host.accounts import Accounts
 from jitsudo.host.source import Sources
 from jitsudo.policy.verdict import Allow, Challenge, Deny
 from jitsudo.wire.calls import Answer, Check, Edited, Invalidate, ListCommands, SessionCall, Validate
@@ -78,7 +78,7 @@ class Decide:
     def ended(self, connection: Connection) -> None:
         """sudo has gone, or lost its connection; its pidfd tells which."""
         self._of_connection.pop(connection, None)
-        self._challenging.ended(connection)
+        self._challenging.give_up(connection)
 
     def close(self) -> None:
         """Let go of what is kept for answers."""
@@ -89,6 +89,7 @@ class Decide:
     async def _check(self, context: Context) -> Json:
         check = Check.parse(context.call.parameters)
         context.descriptors.name(check.descriptors)
+        self._challenging.give_up(context.connection)
         try:
             asked = await self._asking.understand(context.peer, check, context.descriptors)
         except JitsudoError as error:
@@ -183,7 +184,7 @@ class Decide:
         """The account, the person's or the target's, that was deleted or made anew between check and start."""
         wanted = [(session.person.name, session.person.uid), (session.run_as, session.run_as_uid)]
 
-        def look_up(accounts: SystemAccounts) -> str | None:
+        def look_up(accounts: Accounts) -> str | None:
             for name, uid in wanted:
                 account = accounts.by_name(name)
                 if account is None or (uid is not None and account.uid != uid):
@@ -217,7 +218,9 @@ class Decide:
         return await self._listing.answer(context, ListCommands.parse(context.call.parameters))
 
     async def _validate(self, context: Context) -> Json:
-        return await self._go_on(context, await self._refreshing.question(context, Validate.parse(context.call.parameters)))
+        call = Validate.parse(context.call.parameters)
+        self._challenging.give_up(context.connection)
+        return await self._go_on(context, await self._refreshing.question(context, call))
 
     async def _invalidate(self, context: Context) -> Json:
         call = Invalidate.parse(context.call.parameters)

@@ -29,7 +29,7 @@ from jitsudo.grants.model import (
     parse_request,
 )
 from jitsudo.grants.verify import Context, RoleTerms, SignerIdentity, VerifiedGrant, verify_grant
-from jitsudo.host.accounts import SystemAccounts
+from jitsudo.host.accounts import Accounts
 from jitsudo.host.ledger import Entry
 from jitsudo.policy.access import ApproverId, approvals_satisfied, may_approve, role_admits, standing_roles_of
 from jitsudo.policy.digest import role_digest
@@ -317,7 +317,7 @@ class Granting:
         names |= {name for entry in policy.approvers.values() if teams & set(entry.teams) for name in entry.accounts}
         groups = [p.name for p in wanted if p.kind == "group"]
 
-        def look_up(accounts: SystemAccounts) -> list[Account]:
+        def look_up(accounts: Accounts) -> list[Account]:
             found = [accounts.by_name(name) for name in sorted(names)]
             found += [member for group in groups for member in accounts.members(group)]
             return [account for account in found if account is not None]

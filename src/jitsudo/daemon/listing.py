@@ -14,7 +14,7 @@ from jitsudo.daemon.sessions import Sessions
 from jitsudo.daemon.state import DaemonState
 from jitsudo.elevation.options import Options, check_supported, parse_settings
 from jitsudo.errors import Denied, NotFound
-from jitsudo.host.accounts import SystemAccounts
+from jitsudo.host.accounts import Accounts
 from jitsudo.policy.describe import describe_rule
 from jitsudo.policy.model import AgentProof, Authentication, Never, Policy, Role
 from jitsudo.policy.verdict import Allow, Challenge, HeldGrant
@@ -56,7 +56,7 @@ class Listing:
         return denied("no-grant", f"{behind.person.name} holds no grant on {self._state.host.name}", [*why, "jitsudo roles"])
 
     async def _of(self, name: str, behind: Behind) -> Behind:
-        def look_up(accounts: SystemAccounts) -> Person | None:
+        def look_up(accounts: Accounts) -> Person | None:
             account = accounts.by_name(UserName(name))
             return None if account is None else accounts.person(account.uid, account.uid)
 

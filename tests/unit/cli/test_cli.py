@@ -29,7 +29,8 @@ def request_info(**changes: Any) -> dict[str, Any]:
     fine = {
         "id": "R-AAAAAAAA", "state": "requested", "role": "web", "person": "alice", "reason": "INC-1", "duration": 1800,
         "run_as": ["root"], "commands": ["systemctl restart nginx.service"], "created": NOW, "activate_by": NOW + 600,
-        "approvals": [], "approvals_needed": 1, "outcome": None, "grant": None, "mine": True, "may_approve": False,
+        "approvals": [], "approvals_needed": 1, "uses": None, "guardrails": [], "outcome": None, "grant": None, "mine": True,
+        "may_approve": False,
     }  # fmt: skip
     return {**fine, **changes}
 
@@ -382,3 +383,26 @@ def test_a_table_is_aligned_and_escaped(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_duration_has_two_units_for_people(seconds: int, shown: str) -> None:
     """Nobody reads seconds of a day."""
     assert render.duration(seconds) == shown
+
+
+def test_an_approver_sees_uses_and_guardrails(
+    run: Callable[..., tuple[int, FakeDaemon]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is signed includes how often, and within which guardrails."""
+    info = request_info(uses=3, guardrails=["confirm-stop (confirm): This takes a service down.", "no-wipe (deny)"])
+    run(["status"], ok(grants=[], requests=[info], problems=[]))
+    out = capsys.readouterr().out
+    assert "3 commands, no more" in out
+    assert "confirm-stop (confirm): This takes a service down." in out
+    assert "no-wipe (deny)" in out
+
+
+def test_a_prompt_shows_no_grant_that_was_refused(
+    run: Callable[..., tuple[int, FakeDaemon]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A refused grant lets nobody run anything, whatever time it has left."""
+    grants = [grant_info(state="refused: the role was changed"), grant_info(role="db")]
+    run(["status", "--short"], ok(grants=grants, requests=[], problems=[]))
+    out = capsys.readouterr().out
+    assert out.startswith("db ")
+    assert "web" not in out

@@ -73,7 +73,10 @@ def fill(value):
     if isinstance(value, list): return [fill(v) for v in value]
     if isinstance(value, str): return value.replace("@PID@", str(os.getpid())).replace("@PPID@", str(os.getppid()))
     return value
+if sys.argv[5] == "session": os.setsid()
 for method, parameters, files in calls:
+    if method == "?":
+        method, parameters, files = json.loads(sys.stdin.readline())
     fds = [os.open(f, os.O_PATH) for f in files]
     frame = json.dumps({"method": method, "parameters": fill(parameters)}).encode() + b"\\0"
     s.sendmsg([frame], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else [])
@@ -102,16 +105,34 @@ class World:
     def __init__(self, folder: Path, state: DaemonState, granting: Granting, sessions: Sessions, manager: ScopesThat) -> None:
         self.folder, self.state, self.granting, self.sessions, self.manager = folder, state, granting, sessions, manager
 
-    async def sudo(self, *calls: tuple[str, dict[str, Any], list[str]], real: int = ALICE, effective: int = 0) -> list[Any]:
+    async def _start(self, calls: list[Any], real: int, effective: int, session: bool) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-c", SUDO, str(self.folder / "decide"), str(real), str(effective), json.dumps(calls),
+            "session" if session else "", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+
+    async def sudo(
+        self, *calls: tuple[str, dict[str, Any], list[str]], real: int = ALICE, effective: int = 0, session: bool = False
+    ) -> list[Any]:
         """What the daemon answers to one sudo; None where it answered nothing."""
         named = [(m if "." in m else f"{DECIDE}.{m}", p, f) for m, p, f in calls]
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-c", SUDO, str(self.folder / "decide"), str(real), str(effective), json.dumps(named),
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        child = await self._start(named, real, effective, session)
         out, err = await asyncio.wait_for(child.communicate(), 30)
         assert child.returncode == 0, err
         return [json.loads(line) if line else None for line in out.decode().splitlines()]
+
+    async def dialogue(self, first: Any, then: Callable[[Any], Any]) -> list[Any]:
+        """Two calls on one connection, the second made from the answer to the first."""
+        child = await self._start([(f"{DECIDE}.{first[0]}", *first[1:]), ("?", {}, [])], ALICE, 0, session=False)
+        assert child.stdout is not None
+        assert child.stdin is not None
+        asked = json.loads(await asyncio.wait_for(child.stdout.readline(), 30))
+        method, parameters, files = then(asked)
+        child.stdin.write(json.dumps([f"{DECIDE}.{method}", parameters, files]).encode() + b"\n")
+        out, err = await asyncio.wait_for(child.communicate(), 30)
+        assert child.returncode == 0, err
+        return [asked, json.loads(out)]
 
     async def check(self, *argv: str, **changes: Any) -> dict[str, Any]:
         real, effective = changes.pop("real", ALICE), changes.pop("effective", 0)
@@ -119,13 +140,19 @@ class World:
         answer: dict[str, Any] = found[0]["parameters"]
         return answer
 
-    async def grant(self) -> str:
-        """alice's, for the role `self`."""
+    async def reload(self) -> None:
+        """The policy as it is in the folder now."""
+        loading = PolicyLoading(self.state, self.folder / "policy.d", check_owner=False)
+        await loading.load_at_start()
+        assert self.state.policy_problem is None
+
+    async def grant(self, role: str = "self") -> str:
+        """alice's, for a role."""
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-c",
             "import os, sys\nfrom jitsudo import client\nfrom jitsudo.cli import main\nos.setresuid(1, 1, 1)\n"
             "client.Client.__init__.__defaults__ = (sys.argv[1],)\nsys.exit(main.main(sys.argv[2:]))",
-            str(self.folder / "control"), "request", "self", "--reason", "x", "--json",
+            str(self.folder / "control"), "request", role, "--reason", "x", "--json",
             stdout=asyncio.subprocess.PIPE, env={"PYTHONPATH": str(SRC)},
         )  # fmt: skip
         out, _ = await child.communicate()

@@ -1,0 +1,306 @@
+"""Questions between a check and its verdict: proofs, confirmations, tickets; bound to a connection, answered once."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_decide import POLICY, World, check, invocation, listing, story
+
+from jitsudo.daemon import challenging
+from jitsudo.host import scopes
+
+ROLES = """  asked:
+    description: Proves who they are
+    who: ["user:daemon"]
+    request: {max_duration: 1h, approvals: 0}
+    authenticate: {within: 10m}
+    guardrails: [sure]
+    allow:
+      - command: /usr/bin/id
+      - command: /usr/bin/uname
+  keyed:
+    description: Proves it by an agent
+    who: ["user:daemon"]
+    request: {max_duration: 1h, approvals: 0}
+    authenticate: agent
+    allow: [{command: /usr/bin/arch}]
+guardrails:
+  sure:
+    match: {command: /usr/bin/uname}
+    then: confirm
+    message: This names the kernel.
+"""
+
+
+def policy(key: str = "") -> str:
+    roles = POLICY.replace("guardrails:\n", ROLES, 1)
+    if key:
+        roles = roles.replace("roles:", f"approvers:\n  dee: {{accounts: [daemon], keys: [\"{key}\"]}}\nroles:", 1)
+    return roles
+
+
+async def use(world: World, key: str = "", role: str = "asked") -> None:
+    (world.folder / "policy.d" / "web.yaml").write_text(policy(key))
+    await world.reload()
+    await world.grant(role)
+
+
+def answer(outcome: str, signature: str | None = None) -> tuple[str, dict[str, Any], list[str]]:
+    return "Answer", {"outcome": outcome, "signature": signature}, []
+
+
+def validate(**changes: Any) -> tuple[str, dict[str, Any], list[str]]:
+    return "Validate", {"invocation": invocation(), "account": None, **changes}, []
+
+
+def verdicts(replies: list[Any]) -> list[str]:
+    return [reply["parameters"].get("verdict") or reply["parameters"]["code"] for reply in replies]
+
+
+@pytest.fixture(autouse=True)
+def in_their_scope(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scopes, "is_inside", lambda _session, _pid: True)
+
+
+def test_a_password_is_asked_for_and_the_same_command_goes_on() -> None:
+    """The challenge says what PAM is to do; once proven, the allow; both on record, before it."""
+
+    async def test(w: World) -> None:
+        await use(w)
+        asked, allowed = await w.sudo(check("id"), answer("proven"))
+        challenge = asked["parameters"]["challenge"]
+        assert (challenge["kind"], challenge["service"], challenge["user"]) == ("authenticate", "jitsudo-sudo", "daemon")
+        assert challenge["prompt"] == "[sudo] password for daemon: "
+        assert challenge["tries"] == 3
+        assert allowed["parameters"]["verdict"] == "allow"
+        types = await w.types()
+        assert types.index("authentication.succeeded") < types.index("command.allowed")
+
+    story(test)
+
+
+def test_a_proof_counts_for_a_while_in_its_place_and_nowhere_else() -> None:
+    """Two commands of one process; -k CMD asks all the same; another session is another place."""
+
+    async def test(w: World) -> None:
+        await use(w)
+        replies = await w.sudo(check("id"), answer("proven"), check("id"), check("id", settings=["ignore_ticket=true"]))
+        assert verdicts(replies) == ["challenge", "allow", "allow", "challenge"]
+        assert verdicts(await w.sudo(check("id"), session=True)) == ["challenge"]
+
+    story(test)
+
+
+def test_no_ticket_is_left_where_none_is_wanted() -> None:
+    """sudo -N, and sudo -k COMMAND, whose proof is for that command alone."""
+
+    async def test(w: World) -> None:
+        await use(w)
+        for setting in ("update_ticket=false", "ignore_ticket=true"):
+            replies = await w.sudo(check("id", settings=[setting]), answer("proven"), check("id"))
+            assert verdicts(replies) == ["challenge", "allow", "challenge"], setting
+
+    story(test)
+
+
+def test_sudo_v_makes_a_ticket_and_sudo_k_takes_it_away() -> None:
+    """Asked only where needed; -K takes all of the person's."""
+
+    async def test(w: World) -> None:
+        await use(w)
+        forget = [("Invalidate", {"invocation": invocation(), "remove": remove}, []) for remove in (False, True)]
+        replies = await w.sudo(validate(), answer("proven"), validate(), check("id"), forget[0], check("id"))
+        assert verdicts([*replies[:4], replies[5]]) == ["challenge", "allow", "allow", "allow", "challenge"]
+        replies = await w.sudo(validate(), answer("proven"), forget[1], validate())
+        assert verdicts([*replies[:2], replies[3]]) == ["challenge", "allow", "challenge"]
+
+    story(test)
+
+
+@pytest.mark.parametrize("outcome", ["failed", "declined", "unavailable"])
+def test_who_does_not_prove_it_is_denied(outcome: str) -> None:
+    """Code `authentication`, on record; a failure as such, too."""
+
+    async def test(w: World) -> None:
+        await use(w)
+        _, denied = await w.sudo(check("id"), answer(outcome))
+        assert (denied["parameters"]["verdict"], denied["parameters"]["code"]) == ("deny", "authentication")
+        types = await w.types()
+        assert types[-1] == "command.denied"
+        assert ("authentication.failed" in types) == (outcome == "failed")
+        assert "command.allowed" not in types
+
+    story(test)
+
+
+WRONG: list[tuple[str, str | None]] = [
+    ("confirmed", None), ("signed", "x"), ("proven", "x"), ("signed", None), ("allowed", None), ("", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("outcome", "signature"), WRONG)
+def test_what_is_no_answer_to_the_question_ends_it(outcome: str, signature: str | None) -> None:
+    """It cannot be put right on the same question: a challenge is answered once."""
+
+    async def test(w: World) -> None:
+        await use(w)
+        replies = await w.sudo(check("id"), answer(outcome, signature), answer("proven"))
+        assert verdicts(replies) == ["challenge", "invalid-value", "wrong-state"]
+        assert "command.allowed" not in await w.types()
+
+    story(test)
+
+
+def test_an_answer_to_nothing_is_refused() -> None:
+    """Before any question, on another connection, a second time."""
+
+    async def test(w: World) -> None:
+        await use(w)
+        assert verdicts(await w.sudo(answer("proven"))) == ["wrong-state"]
+        assert verdicts(await w.sudo(check("id"))) == ["challenge"]
+        assert verdicts(await w.sudo(answer("proven"))) == ["wrong-state"]
+        assert verdicts(await w.sudo(check("id"), answer("proven"), answer("proven")))[2] == "wrong-state"
+
+    story(test)
+
+
+def test_a_new_question_takes_the_place_of_the_one_before() -> None:
+    """A proof for one command is not taken for another's question that was never answered."""
+
+    async def test(w: World) -> None:
+        await use(w)
+        other = check("uname", settings=["ignore_ticket=true"])
+        replies = await w.sudo(check("id"), other, answer("proven"), answer("declined"))
+        assert verdicts(replies) == ["challenge", "challenge", "challenge", "deny"]
+        rows = [r.content() for r in w.state.ledger.after(0, 1000) if r.type == "command.denied"]
+        assert [row["argv"] for row in rows] == [["id"], ["uname"]]
+
+    story(test)
+
+
+def test_an_answer_that_comes_too_late_denies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The question is not open for ever, whatever the front end says."""
+
+    async def test(w: World) -> None:
+        await use(w)
+        monkeypatch.setattr(challenging, "CHALLENGE_SECONDS", -1.0)
+        _, late = await w.sudo(check("id"), answer("proven"))
+        assert (late["parameters"]["code"], late["parameters"]["message"]) == ("authentication", "the answer came too late")
+
+    story(test)
+
+
+def test_who_goes_away_without_an_answer_is_on_record() -> None:
+    """A sudo that was killed at its prompt."""
+
+    async def test(w: World) -> None:
+        await use(w)
+        assert verdicts(await w.sudo(check("id"))) == ["challenge"]
+        await asyncio.sleep(0.2)
+        assert (await w.types())[-1] == "command.denied"
+
+    story(test)
+
+
+def test_a_guardrail_that_wants_to_be_confirmed_asks_after_the_proof() -> None:
+    """One question at a time; yes and no are on record under the guardrail's name."""
+
+    async def test(w: World) -> None:
+        await use(w)
+        replies = await w.sudo(check("uname"), answer("proven"), answer("confirmed"))
+        assert verdicts(replies) == ["challenge", "challenge", "allow"]
+        assert replies[1]["parameters"]["challenge"]["kind"] == "confirm"
+        assert "This names the kernel." in replies[1]["parameters"]["challenge"]["message"]
+        assert "guardrail.confirmed" in await w.types()
+        replies = await w.sudo(check("uname"), answer("declined"))  # the ticket still counts, the yes does not
+        assert replies[1]["parameters"]["code"] == "guardrail"
+        assert (await w.types())[-2:] == ["guardrail.declined", "command.denied"]
+        assert verdicts(await w.sudo(check("uname"), answer("proven")))[1] == "invalid-value"
+
+    story(test)
+
+
+def test_an_account_that_may_not_be_used_is_denied_before_anything_else() -> None:
+    """Whatever the policy says, with a ticket, without a question; sudo -v too."""
+
+    async def test(w: World) -> None:
+        await use(w)
+        method, parameters, files = check("id")
+        expired = {**parameters, "account": "Account expired\nsecond line"}
+        replies = await w.sudo(check("id"), answer("proven"), (method, expired, files), validate(account="locked"))
+        assert verdicts(replies) == ["challenge", "allow", "deny", "deny"]
+        assert [r["parameters"]["code"] for r in replies[2:]] == ["account", "account"]
+        assert replies[2]["parameters"]["message"] == "Account expired"
+
+    story(test)
+
+
+def sign(folder: Path, nonce: str, name: str, namespace: str = "jitsudo-challenge@1") -> str:
+    made = subprocess.run(
+        ["ssh-keygen", "-q", "-Y", "sign", "-f", folder / name, "-n", namespace], input=nonce, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    return made.stdout
+
+
+def make_key(folder: Path, name: str) -> str:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "x", "-f", folder / name], check=True)
+    return (folder / f"{name}.pub").read_text().strip()
+
+
+def test_an_agents_signature_counts_over_this_nonce_by_an_enrolled_key_only(tmp_path: Path) -> None:
+    """The right key over the right nonce; another key, another nonce, another namespace, no signature."""
+
+    async def test(w: World) -> None:
+        await use(w, make_key(tmp_path, "mine"), "keyed")
+        make_key(tmp_path, "other")
+        asked = (await w.sudo(check("arch")))[0]["parameters"]["challenge"]
+        assert (asked["kind"], len(asked["keys"]), len(asked["nonce"])) == ("agent", 1, 64)
+        for name, namespace, own in (("other", "jitsudo-challenge@1", True), ("mine", "file", True),
+                                     ("mine", "jitsudo-challenge@1", False)):  # fmt: skip
+            def reply(asked: Any, name: str = name, namespace: str = namespace, own: bool = own) -> Any:
+                nonce = asked["parameters"]["challenge"]["nonce"] if own else "0" * 64
+                return answer("signed", sign(tmp_path, nonce, name, namespace))
+
+            replies = await w.dialogue(check("arch"), reply)
+            assert replies[-1]["parameters"]["code"] == "authentication", name
+        replies = await w.dialogue(
+            check("arch"), lambda asked: answer("signed", sign(tmp_path, asked["parameters"]["challenge"]["nonce"], "mine"))
+        )
+        assert verdicts(replies) == ["challenge", "allow"]
+
+    story(test)
+
+
+def test_without_an_enrolled_key_nobody_proves_anything_by_an_agent() -> None:
+    """The sentence says who enrols one."""
+
+    async def test(w: World) -> None:
+        await use(w, role="keyed")
+        reply = (await w.sudo(check("arch")))[0]["parameters"]
+        assert reply["code"] == "denied"
+        assert "is enrolled" in reply["message"]
+
+    story(test)
+
+
+def test_listing_asks_for_no_password() -> None:
+    """What would be asked is no reason not to say that it may be run."""
+
+    async def test(w: World) -> None:
+        await use(w)
+        mine, one, other = await w.sudo(
+            ("List", listing(), []), ("List", listing("id"), []), ("List", listing("touch", "/etc/x"), [])
+        )
+        assert "Role asked" in mine["parameters"]["text"]
+        assert "sure (confirm)" in mine["parameters"]["text"]
+        assert one["parameters"]["text"] == "/usr/bin/id\n"
+        assert other["parameters"]["verdict"] == "deny"
+        verbose = (await w.sudo(("List", {**listing(), "verbose": True}, [])))[0]["parameters"]["text"]
+        assert "a password, proven within the last 10m" in verbose
+
+    story(test)
