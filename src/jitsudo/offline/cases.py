@@ -42,19 +42,27 @@ class Case:
     circumstances: Circumstances
 
 
-def case_of(test: InlineTest, role: Role, policy: Policy, writable: tuple[AbsPath, ...] = ()) -> Case:
+def case_of(
+    test: InlineTest,
+    role: Role,
+    policy: Policy,
+    writable: tuple[AbsPath, ...] = (),
+    *,
+    person: Person | None = None,
+    run_as: UserName | None = None,
+) -> Case:
     """The question that a test asks of its role. `InvalidValue` if the test itself makes no sense.
 
-    Only the role under test is granted; it is open to whoever asks, on this host. What this version does not enforce yet
-    counts as if it did: a test is about what the policy says.
+    Only the role under test is granted, and on this host; `person` is by default somebody to whom it is open. What this
+    version does not enforce yet counts as if it did: a test is about what the policy says.
     """
     role = _in_force(role)
     policy = replace(policy, roles={**policy.roles, role.name: role})
     source = _source(test, role)
     now = _moment(test, role, source)
-    argv = words_of(test.run)
+    action = _action(words_of(test.run), test, role, policy)
     return Case(
-        action=_action(argv, test, role, policy),
+        action=replace(action, person=person or action.person, run_as=run_as or action.run_as),
         policy=policy,
         grants=(_grant(role, now),),
         host=_HOST,
