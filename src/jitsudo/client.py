@@ -1,4 +1,4 @@
-"""A blocking client of the control interface, on the standard library alone."""
+"""A blocking client of the daemon, of the control interface unless told otherwise; on the standard library alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ CURE: Final = "systemctl status jitsudod; journalctl -u jitsudod -n 20"
 class Client:
     """One connection. Every call raises the JitsudoError that the daemon answered with, or Unreachable."""
 
-    def __init__(self, path: str = SOCKET) -> None:
+    def __init__(self, path: str = SOCKET, interface: str = CONTROL) -> None:
+        self._interface = interface
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         self._socket.settimeout(SILENCE_SECONDS)
         self._reader = FrameReader(MAX_REPLY_BYTES)
@@ -43,11 +44,11 @@ class Client:
         self._socket.close()
 
     def call(self, method: str, waiting: Callable[[str], None] | None = None, **parameters: object) -> Json:
-        """Call `io.jitsudo.Control.METHOD`; `waiting` is told, each second, what is awaited. Parameters None are left out."""
+        """Call the interface's METHOD; `waiting` is told, each second, what is awaited. Parameters None are left out."""
         given = {name: _wire(value) for name, value in parameters.items() if value is not None}
         try:
             with contextlib.suppress(BrokenPipeError):  # one connection too many is closed at once; the reason can be read
-                self._socket.sendall(encode_frame(Call(f"{CONTROL}.{method}", given, more=True).message()))
+                self._socket.sendall(encode_frame(Call(f"{self._interface}.{method}", given, more=True).message()))
             for reply in self._replies():
                 if reply.get("continues") is True:
                     if waiting is not None:

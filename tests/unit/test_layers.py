@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": {"wire"},
     "offline": {"policy", "grants", "elevation", "crypto", "host", "wire"},
     "daemon": {"policy", "grants", "elevation", "crypto", "host", "wire"},
+    "editing": {"client", "elevation", "wire"},
     "cli": {"client", "offline", "wire"},
 }
 EVERYBODY = {"errors", "types", "strictjson"}

@@ -101,7 +101,8 @@ def test_line_without_the_shell() -> None:
 @pytest.mark.parametrize(
     ("line", "typed"),
     [
-        ("", ""), ("a\\ b", "a\\ b"), ("\\$x", "$x"), ("a\\\\b", "a\\b"), ("a\\", "a\\"), ("a\\\nb", "a\\\nb"), ("\\\u00e9", "\u00e9"),
+        ("", ""), ("a\\ b", "a\\ b"), ("\\$x", "$x"), ("a\\\\b", "a\\b"), ("a\\", "a\\"),
+        ("a\\\nb", "a\\\nb"), ("\\\u00e9", "\u00e9"),
     ],
 )  # fmt: skip
 def test_backslashes_of_sudo_are_taken_out(line: str, typed: str) -> None:

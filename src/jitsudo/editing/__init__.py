@@ -1,0 +1,1 @@
+"""The root helper of checked edits: nothing is installed that its check did not accept."""
