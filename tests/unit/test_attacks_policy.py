@@ -10,7 +10,7 @@ import pytest
 from jitsudo.host.policyfiles import load_policy_bytes
 from jitsudo.host.world import HostWorld
 from jitsudo.policy.evaluate import evaluate
-from jitsudo.policy.verdict import Action, Allow, Deny, HeldGrant, Host, Verdict
+from jitsudo.policy.verdict import Action, Allow, Circumstances, Deny, HeldGrant, Host, Verdict
 from jitsudo.types import AbsPath, GrantId, Moment, Person, RoleName, Uid, UserName
 
 POLICY = b"""
@@ -60,4 +60,4 @@ def decide(argv: tuple[str, ...]) -> Verdict:
     action = Action(alice, UserName("root"), None, "command", AbsPath(str(program)), argv, AbsPath("/"))
     held = [HeldGrant(GrantId("G-AAAAAAAA"), RoleName("look"), (UserName("root"),), 2_000_000_000, None)]
     with HostWorld(lambda _: None) as world:
-        return evaluate(action, policy, held, Host("h"), Moment(1_900_000_000, 1.0), world)
+        return evaluate(action, policy, held, Host("h"), Moment(1_900_000_000, 1.0), world, Circumstances(authenticated=0))

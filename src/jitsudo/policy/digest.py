@@ -7,6 +7,7 @@ import json
 from dataclasses import fields, is_dataclass
 
 from jitsudo.policy.model import Approver, Policy, Role
+from jitsudo.policy.rules import Option
 from jitsudo.types import Digest
 
 
@@ -46,7 +47,9 @@ def _meaning(value: object) -> object:
                 record[one.name] = _sorted(part) if unordered and isinstance(part, list) else part
         return record
     if isinstance(value, tuple):
-        return [_meaning(item) for item in value]
+        # What a grammar lets pass besides is not the role's: a better grammar must not end every grant.
+        kept = [_meaning(item) for item in value if not (isinstance(item, Option) and item.harmless)]
+        return kept if kept or not value else None
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):

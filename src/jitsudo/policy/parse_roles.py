@@ -126,11 +126,22 @@ class RoleReader:
             rescue=flags["rescue"],
         )
         self._check_standing(role, fields)
+        self._check_otherwise(role, fields)
         return role
 
     def _check_standing(self, role: Role, fields: Fields) -> None:
         if role.standing and "request" in fields and role.until is None:
             self._reader.error(fields.pos, "a standing role (`request: none`) needs `until`, a date at most 400 days ahead")
+
+    def _check_otherwise(self, role: Role, fields: Fields) -> None:
+        """Asking where `when` does not hold has its price: more approvals than elsewhere, by somebody."""
+        more, terms = role.when.otherwise_approvals, role.request
+        if more is None or "request" not in fields:
+            return
+        if terms is None or terms.source is None:
+            self._reader.error(fields.pos, "`otherwise` needs a `request` with `from`: somebody has to give the approvals")
+        elif more <= terms.approvals:
+            self._reader.error(fields.pos, f"`otherwise` asks for {more} approvals, no more than `request` does anyway")
 
     def _hosts(self, node: Node) -> HostSelector:
         reader = self._reader

@@ -154,14 +154,13 @@ class TermsReader:
         file = self._reader.fields(node, "calendar", ("file",)).need("file")
         if file is None:
             return None
+        name = self._reader.value(file, "file", _file, "")
         if self._zone is None:
             self._reader.error(node.pos, "a calendar needs the file's `timezone`, e.g. timezone: Europe/Berlin")
+        if not name or self._zone is None:
             return None
-        name = self._reader.value(file, "file", _file, "")
         closed: tuple[tuple[int, int], ...] = ()
-        if name:
-            closed = self._reader.value(file, "file", self._calendars, closed)
-        return Calendar(name, closed, zone=self._zone[1])
+        return Calendar(name, self._reader.value(file, "file", self._calendars, closed), zone=self._zone[1])
 
     def _hours(self, node: Node) -> Hours | None:
         reader = self._reader

@@ -6,7 +6,11 @@ import posixpath
 from dataclasses import dataclass, field
 
 from jitsudo.host.policyfiles import load_policy_bytes
+from jitsudo.host.yamlnodes import read_yaml
+from jitsudo.policy.grammar import NO_GRAMMARS, Grammars
+from jitsudo.policy.issues import Issue
 from jitsudo.policy.model import Policy
+from jitsudo.policy.parse_grammars import parse_grammars
 from jitsudo.policy.verdict import Action, Circumstances, HeldGrant, Host, Source
 from jitsudo.policy.world import FileFacts, FileKind
 from jitsudo.types import AbsPath, Account, Digest, GrantId, Moment, Person, RoleName, Uid, UserName
@@ -119,10 +123,21 @@ def world() -> MemoryWorld:
     return made
 
 
-def load(text: str = "", **more: str) -> Policy:
-    """A policy from the text of its one file (`web.yaml`), or of several."""
+def load(text: str = "", *, known: str = "", **more: str) -> Policy:
+    """A policy from the text of its one file (`web.yaml`), or of several; `known` are the programs of a grammar file."""
     files = {f"{name}.yaml": part.encode() for name, part in ({"web": text} | more).items() if part}
-    return load_policy_bytes(files).policy
+    return load_policy_bytes(files, grammars=grammars(known) if known else NO_GRAMMARS).policy
+
+
+def grammars(programs: str) -> Grammars:
+    """Program grammars from the text under `programs:`, unindented."""
+    lines = "".join(f"  {line}\n" for line in programs.strip("\n").splitlines())
+    issues: list[Issue] = []
+    node = read_yaml("grammars.yaml", f"version: 1\nprograms:\n{lines}".encode(), issues)
+    assert node is not None, issues
+    found = parse_grammars([node])
+    assert found.grammars is not None, found.issues
+    return found.grammars
 
 
 def role_text(body: str, name: str = "r", head: str = "") -> str:
@@ -140,9 +155,9 @@ def role_text(body: str, name: str = "r", head: str = "") -> str:
     return f"version: 1\n{head}\nroles:\n  {name}:\n{defaults}{lines}"
 
 
-def role(body: str = "", head: str = "") -> Policy:
+def role(body: str = "", head: str = "", known: str = "") -> Policy:
     """The policy of one such role, `r`."""
-    return load(role_text(body, head=head))
+    return load(role_text(body, head=head), known=known)
 
 
 def rule(command: str, operands: str | None = None) -> Policy:

@@ -26,7 +26,7 @@ def test_an_allow_is_explained() -> None:
         "role s (not held) does not cover it",
         "  role s is not open to alice",
         "  b.yaml:7 matches: command and arguments are those of the rule",
-        "guardrail g does not fire: another command",
+        "guardrail g does not fire: what it looks for is not there",
     )
 
 

@@ -147,24 +147,6 @@ def test_a_path_guardrail_with_a_glob() -> None:
     assert not fires(match, act("rm", "/etc/nginx/x"), on)
 
 
-@pytest.mark.parametrize(
-    ("match", "then"),
-    [
-        ("{command: rm}", "confirm"),
-        ("{command: rm}", "log"),
-        ("{command: rm, subcommand: stop}", "deny"),
-        ('{command: rm, any_option: ["-r, --recursive"]}', "deny"),
-        ("{command: rm, any_operand: [user]}", "deny"),
-    ],
-)
-def test_a_guardrail_with_a_later_key_denies_with_a_sentence(match: str, then: str) -> None:
-    """It cannot be kept as it is written, so nothing gets past it."""
-    found = finding(match, act("rm", "x"), then)
-    assert found.fired
-    assert "which this version does not enforce yet: it denies" in found.message
-    assert not finding(match, act("true"), then).fired
-
-
 def test_what_raises_has_fired() -> None:
     """And the operator is told."""
     on = world()

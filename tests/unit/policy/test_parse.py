@@ -127,7 +127,8 @@ def test_the_rest_of_a_role_is_read() -> None:
 hosts: {labels: {env: prod}, names: "web-*"}
 run_as: {users: [postgres], groups: [adm]}
 authenticate: never
-when: {hours: {at: "Mon 08:00-09:00", strict: true}, source: 10.0.0.1, otherwise: {approvals: 1}, calendar: {file: x.ics}}
+when: {hours: {at: "Mon 08:00-09:00", strict: true}, source: [10.0.0.1, local], otherwise: {approvals: 2}}
+request: {max_duration: 1h, approvals: 1, from: "user:bob"}
 on_expiry: {commands: kill, shells: finish, grace: 1h, warn: 5m, leftovers: keep}
 access: [{services: [su, sshd]}, {services: login}]
 limits: {uses: 1, concurrent: 2, per_hour: 3}
@@ -150,8 +151,8 @@ tests:
     assert role.authenticate == Never()
     assert role.when.hours is not None
     assert role.when.hours.strict
-    assert role.when.source == ("10.0.0.1/32",)
-    assert (role.when.otherwise_approvals, role.when.calendar) == (1, "x.ics")
+    assert role.when.source == ("10.0.0.1/32", "local")
+    assert role.when.otherwise_approvals == 2
     assert role.on_expiry == OnExpiry("kill", "finish", Duration(3600), Duration(300), "keep")
     assert role.services == ("su", "sshd", "login")
     assert role.limits == Limits(1, 2, 3)
@@ -163,8 +164,7 @@ tests:
     assert role.tests[1].run == ("x", "", "y")
     assert role.tests[0].links == (("/a", "/b"),)
     assert {sentence.split("`")[1] for sentence in role.unsupported} == {
-        "access", "limits", "environment", "sudo_options", "journal_every", "record", "residue", "root_equivalent",
-        "rescue", "when: source", "when: otherwise", "when: calendar", "on_expiry: warn", "on_expiry: leftovers",
+        "access", "journal_every", "record", "residue", "rescue", "on_expiry: warn", "on_expiry: leftovers",
     }  # fmt: skip
 
 
@@ -174,11 +174,11 @@ def test_an_expiry_in_one_word_is_for_commands_and_shells() -> None:
     assert one_role("on_expiry: {grace: 1m}").on_expiry == OnExpiry("finish", "kill", Duration(60))
 
 
-def test_agent_is_a_proof_of_a_later_version() -> None:
-    """It is understood."""
+def test_agent_is_a_proof() -> None:
+    """In force."""
     role = one_role("authenticate: agent")
     assert role.authenticate == AgentProof()
-    assert len(role.unsupported) == 1
+    assert role.unsupported == ()
 
 
 def test_until_ends_with_the_day_in_the_files_time_zone() -> None:
