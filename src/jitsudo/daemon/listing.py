@@ -119,7 +119,7 @@ def _long(grant: HeldGrant, role: Role, policy: Policy, now: Moment) -> list[str
     for guardrail in policy.guardrails_of(role):
         lines.append(f"    Guardrail: {guardrail.name} ({guardrail.then}): {guardrail.message}".rstrip(": "))
     lines.append("    Commands:")
-    return [*lines, *(f"\t{describe_rule(rule)}" for rule in role.rules)]
+    return [*lines, *(f"        {describe_rule(rule)}" for rule in role.rules)]
 
 
 def _proof(wanted: Authentication) -> str:
