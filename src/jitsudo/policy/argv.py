@@ -7,6 +7,7 @@ as measured (tests/probe), with less: no abbreviated long options, and no option
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ MAX_ARGUMENTS = 4096  # each may cost a walk through the file system
 MAX_FOUND_OPTIONS = 4096  # a bundle of 128 KiB would otherwise be as many options
 MAX_BUNDLE_CHARS = 256
 MAX_SHOWN_CHARS = 64
+_NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,8})")
 MAX_INT_DIGITS = 18
 
 
@@ -211,13 +213,10 @@ class _Line:
         if known is None:
             raise _Refused(self._unknown_long(name), index)
         if not equals:
-            if known[0].value != "optional":
-                return self._add_with_next(known, name, index)
-            self._add(known, name, None, index)
-        elif known[0].value == "none":
+            return self._add_with_next(known, name, index)
+        if known[0].value == "none":
             raise _Refused(f"{name} takes no value", index)
-        else:
-            self._add(known, name, value, index)
+        self._add(known, name, value, index)
         return index + 1
 
     def _unknown_long(self, name: str) -> str:
@@ -248,12 +247,18 @@ class _Line:
 
     def _add_with_next(self, known: tuple[KnownOption, int], spelling: str, index: int) -> int:
         """Add an option that stands alone; if it needs a value, that is the next argument, even `--`."""
-        if known[0].value != "required":
+        following = self.arguments[index + 1] if index + 1 < len(self.arguments) else None
+        if known[0].value == "required" and following is None:
+            raise _Refused(f"{spelling} needs a value", index)
+        if known[0].value == "number" and following is not None and not _NUMBER.fullmatch(following):
+            # `-n abc`, `-n 08`: whether the program takes it for a number, only the program knows; `-n -f` it surely does not.
+            if not following.startswith("-") or following[1:2].isdigit():
+                raise _Refused(f"{_shown(following)} may be the value of {spelling}; write {spelling}VALUE", index)
+            following = None
+        if known[0].value not in ("required", "number") or following is None:
             self._add(known, spelling, None, index)
             return index + 1
-        if index + 1 == len(self.arguments):
-            raise _Refused(f"{spelling} needs a value", index)
-        self._add(known, spelling, self.arguments[index + 1], index)
+        self._add(known, spelling, following, index)
         return index + 2
 
     def _add(self, known: tuple[KnownOption, int], spelling: str, value: str | None, index: int) -> None:

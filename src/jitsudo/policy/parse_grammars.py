@@ -25,7 +25,13 @@ _PROGRAM_KEYS = (
 _SYNTAXES: tuple[Syntax, ...] = get_args(Syntax)
 _ORDERS: tuple[Order, ...] = get_args(Order)
 _WAYS_OUT: tuple[WayOut, ...] = get_args(WayOut)
-_VALUES: Mapping[str, ValueKind] = {"flag": "none", "value": "required", "optional": "optional", "many": "many"}
+_VALUES: Mapping[str, ValueKind] = {
+    "flag": "none",
+    "value": "required",
+    "optional": "optional",
+    "number": "number",
+    "many": "many",
+}
 _WORDS = (*_VALUES, "global", "harmless", "chdir", "moves", "secret", *_WAYS_OUT)
 MAX_DEPTH = 8
 
@@ -160,8 +166,9 @@ class _GrammarReader:
         kinds = [word for word in words if word in _VALUES]
         kind = _VALUES[kinds[0]] if kinds else "none"
         if len(kinds) != 1 or len(set(words)) != len(words):
-            self._reader.error(node.pos, "an option is exactly one of flag, value, optional, many; and each word stands once")
-        elif (kind == "optional" and syntax != "getopt") or (kind == "none" and syntax == "key-value"):
+            message = f"an option is exactly one of {', '.join(_VALUES)}; and each word stands once"
+            self._reader.error(node.pos, message)
+        elif (kind in ("optional", "number") and syntax != "getopt") or (kind == "none" and syntax == "key-value"):
             self._reader.error(node.pos, f"{kinds[0]} does not go with syntax: {syntax}")
         if kind == "none" and ("chdir" in words or "secret" in words):
             self._reader.error(node.pos, "chdir and secret are about a value, and a flag has none")

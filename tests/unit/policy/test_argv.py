@@ -359,3 +359,37 @@ def test_the_number_of_options_is_limited() -> None:
     assert more == 0
     assert len(read(by, *["-" + "f" * MAX_BUNDLE_CHARS] * full).options) == MAX_FOUND_OPTIONS
     assert why_not(by, *["-" + "f" * MAX_BUNDLE_CHARS] * full, "-f") == f"more than {MAX_FOUND_OPTIONS} options"
+
+
+# -- journalctl's way ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "operands"),
+    [
+        (["-n", "5"], [("-n", "5")], []),
+        (["-n5", "x"], [("-n", "5")], ["x"]),
+        (["-n"], [("-n", None)], []),
+        (["-n", "-f"], [("-n", None), ("-f", None)], []),
+        (["-fn", "+5"], [("-f", None), ("-n", "+5")], []),
+        (["-n", "-1"], [("-n", "-1")], []),
+        (["-n", "--", "x"], [("-n", None)], ["x"]),
+        (["--lines", "0", "x"], [("--lines", "0")], ["x"]),
+        (["--lines=all", "x"], [("--lines", "all")], ["x"]),
+        (["--lines"], [("--lines", None)], []),
+    ],
+)
+def test_a_number_may_follow_its_option(
+    arguments: list[str], options: list[tuple[str, str | None]], operands: list[str]
+) -> None:
+    """What is surely a number is taken, what is surely an option is not."""
+    by = grammar(known("-n, --lines", "number"), known("-f"))
+    assert plain(read(by, *arguments)) == (options, operands)
+
+
+@pytest.mark.parametrize("following", ["abc", "", "08", "1234567890", "5x", "-5x", "all"])
+def test_what_may_or_may_not_be_the_number_is_refused(following: str) -> None:
+    """Only the program knows what it takes for a number."""
+    by = grammar(known("-n, --lines", "number"), known("-f"))
+    for option in ("-n", "-fn", "--lines"):
+        assert "may be the value of" in why_not(by, option, following)
