@@ -355,24 +355,25 @@ def lists() -> Iterator[tuple[str, tuple[str, Case]]]:
 
 
 def edits() -> Iterator[tuple[str, tuple[str, Case]]]:
-    show = f"cat {EDITED}/site.conf; stat -c '%a %U %G' {EDITED}/site.conf"
+    lines = f"$(wc -l <{EDITED}/site.conf)"
+    before, show = f"n={lines};", f"echo +$(({lines} - n)); stat -c '%a %U %G' {EDITED}/site.conf"
     for how in ("$SUDO -e", "sudoedit"):
-        yield f"{how}", shell(f"{how} {EDITED}/site.conf; echo $?; {show}", env={"EDITOR": "/usr/local/bin/append"})
-    yield "sudoedit that changes nothing", shell(f"sudoedit {EDITED}/site.conf; echo $?; {show}", env={"EDITOR": "/bin/true"})
-    yield "sudoedit whose editor fails", shell(f"sudoedit {EDITED}/site.conf; echo $?; {show}", env={"EDITOR": "/usr/local/bin/append-and-fail"})
+        yield f"{how}", shell(f"{before} {how} {EDITED}/site.conf; echo $?; {show}", env={"EDITOR": "/usr/local/bin/append"})
+    yield "sudoedit that changes nothing", shell(f"{before} sudoedit {EDITED}/site.conf; echo $?; {show}", env={"EDITOR": "/bin/true"})
+    yield "sudoedit whose editor fails", shell(f"{before} sudoedit {EDITED}/site.conf; echo $?; {show}", env={"EDITOR": "/usr/local/bin/append-and-fail"})
     for names in ({"SUDO_EDITOR": "append"}, {"VISUAL": "append"}, {"EDITOR": "append two words"}, {"SUDO_EDITOR": "append", "EDITOR": "false"}):
         env = {name: f"/usr/local/bin/{value}" for name, value in names.items()}
-        yield f"sudoedit with {names}", shell(f"sudoedit {EDITED}/site.conf; echo $?; {show}", env=env)
+        yield f"sudoedit with {names}", shell(f"{before} sudoedit {EDITED}/site.conf; echo $?; {show}", env=env)
     for editor in ("/nonexistent", "append", "/usr/local/bin/append -- /etc/shadow", ""):
-        yield f"sudoedit with editor {editor!r}", shell(f"sudoedit {EDITED}/site.conf; echo $?; {show}", env={"EDITOR": editor})
+        yield f"sudoedit with editor {editor!r}", shell(f"{before} sudoedit {EDITED}/site.conf; echo $?; {show}", env={"EDITOR": editor})
     yield "sudoedit a new file", shell(f"sudoedit {EDITED}/new.conf; echo $?; cat {EDITED}/new.conf; stat -c '%a %U %G' {EDITED}/new.conf; $SUDO -i rm -f {EDITED}/new.conf", env={"EDITOR": "/usr/local/bin/append"})
     yield "sudoedit two files", shell(f"sudoedit {EDITED}/site.conf {EDITED}/other.conf; echo $?; tail -n 1 {EDITED}/other.conf", env={"EDITOR": "/usr/local/bin/append"})
-    yield "sudoedit relative", shell(f"cd {EDITED}; sudoedit site.conf; echo $?; {show}", env={"EDITOR": "/usr/local/bin/append"})
+    yield "sudoedit relative", shell(f"{before} cd {EDITED}; sudoedit site.conf; echo $?; {show}", env={"EDITOR": "/usr/local/bin/append"})
     yield "sudoedit a link", shell(f"sudoedit {EDITED}/link.conf; echo $?", env={"EDITOR": "/usr/local/bin/append"})
     yield "sudoedit in an own folder", shell("sudoedit /home/alice/mine; echo $?", env={"EDITOR": "/usr/local/bin/append"})
     yield "sudoedit a folder", shell(f"sudoedit {EDITED}; echo $?", env={"EDITOR": "/usr/local/bin/append"})
     yield "sudoedit what is not allowed", shell("sudoedit /etc/shadow; echo $?", user="carol", env={"EDITOR": "/usr/local/bin/append"})
-    yield "sudo sudoedit", shell(f"$SUDO sudoedit {EDITED}/site.conf; echo $?; {show}", env={"EDITOR": "/usr/local/bin/append"})
+    yield "sudo sudoedit", shell(f"{before} $SUDO sudoedit {EDITED}/site.conf; echo $?; {show}", env={"EDITOR": "/usr/local/bin/append"})
     yield "the editor's surroundings", shell(f"sudoedit {EDITED}/site.conf; echo $?", env={"EDITOR": PROBE, "FOO": "1"}, files=[5], umask="077")
 
 

@@ -32,9 +32,9 @@ def furnish(host: Lab, probe: bytes) -> None:
 
 
 def results(host: Lab, names: Iterable[str]) -> dict[str, Fields]:
-    """What came of these cases on a host, run in their order, one login session for each row of cases of one person."""
+    """What came of these cases on a host, in one login session for each person."""
     found: dict[str, Fields] = {}
-    for user, row in groupby(names, key=lambda name: CASES[name][0]):
+    for user, row in groupby(sorted(names, key=_person), key=_person):
         named = list(row)
         done = host.run(
             "python3", "-I", "/usr/libexec/run_cases.py",
@@ -48,6 +48,10 @@ def results(host: Lab, names: Iterable[str]) -> dict[str, Fields]:
         for name, line in zip(named, lines, strict=True):
             found[name] = dict(_flat(json.loads(line), host.name))
     return found
+
+
+def _person(name: str) -> str:
+    return CASES[name][0]
 
 
 def _flat(result: Mapping[str, Any], host: str) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@ set -euo pipefail
 umask 022
 install -d -m 0777 /run/compat
 install -m 0666 /dev/null /run/compat/found
-install -d /srv/compat /srv/compat/edit $'/srv/compat/caf\u00e9'
+install -d /srv/compat /srv/compat/edit $'/srv/compat/caf\xc3\xa9'
 install -d -m 0777 /srv/compat/open
 long=/srv/compat
 for _ in {1..10}; do long+=/$(printf 'd%.0s' {1..200}); done
@@ -14,6 +14,7 @@ ln -sfn site.conf /srv/compat/edit/link.conf
 ln -sfn probe /usr/local/bin/link-to-probe
 printf '#!/bin/sh\nfor last; do :; done\nfor file; do [ "$file" != -- ] && [ -f "$file" ] && echo "# edited" >>"$file"; done\n' >/usr/local/bin/append
 sed '$ s/$/\nexit 3/' /usr/local/bin/append >/usr/local/bin/append-and-fail
+ln -sfn /usr/local/bin/append /etc/alternatives/editor
 printf '#!/bin/sh\necho bob\n' >/usr/local/bin/askpass
 chmod 0755 /usr/local/bin/{append,append-and-fail,askpass}
 install -d -o alice -g alice -m 0700 /home/alice/private

@@ -14,7 +14,6 @@ import resource
 import select
 import signal
 import struct
-import subprocess
 import sys
 import termios
 import time
@@ -38,7 +37,7 @@ def raw(text):
 
 
 def prepare(case, terminal):
-    """In the child: everything that the case wants of it."""
+    """In the child, whose standard streams are in place: everything else that the case wants of it."""
     os.setsid()
     if terminal is not None:
         fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
@@ -82,13 +81,32 @@ def start(case, streams, terminal):
         environment[b"SUDO"] = SUDO.encode()
     else:
         argv = [SUDO.encode(), *map(raw, case["argv"])]
-    return subprocess.Popen(
-        argv, env=environment, stdin=streams[0], stdout=streams[1], stderr=streams[2], close_fds=False,
-        restore_signals=False, preexec_fn=lambda: prepare(case, terminal),
-    )  # fmt: skip
+    child = os.fork()
+    if child == 0:
+        try:
+            for number, stream in enumerate(streams):
+                os.dup2(stream, number)
+            prepare(case, terminal)
+            os.execve(argv[0], argv, environment)
+        except BaseException as fault:
+            os.write(2, f"run_cases: {fault!r}\n".encode())
+            os._exit(255)
+    return child
 
 
-def converse(process, readers, writer, case):
+def ended(child, seconds):
+    """The wait status, if it comes in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return status
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.002)
+
+
+def converse(child, readers, writer, case):
     """What came out of each of `readers`; writes input to `writer`, types on the terminal when told to."""
     came = {name: b"" for name in readers}
     typing = [(raw(wait), raw(text)) for wait, text in case.get("typing", ())]
@@ -98,12 +116,12 @@ def converse(process, readers, writer, case):
         os.close(writer)
         writer = None
     deadline = time.monotonic() + case.get("seconds", SECONDS)
-    ended = None
+    over = None
     while readers and time.monotonic() < deadline:
-        if process.poll() is not None:
-            # A daemon that it left may keep a stream open: what is there by now is what there is.
-            ended = ended or time.monotonic() + case.get("linger", 0.3)
-            if time.monotonic() > ended:
+        if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            # What it left running may keep a stream open: what is there by now is what there is.
+            over = over or time.monotonic() + case.get("linger", 0.3)
+            if time.monotonic() > over:
                 break
         readable, writable, _ = select.select(list(readers.values()), [writer] if rest else [], [], 0.05)
         if writable:
@@ -157,22 +175,23 @@ def run(case):
         if not tty or (tty == "input" and index == 1):
             readers[name], streams[index] = os.pipe()
             ours.append(streams[index])
-    process = start(case, streams, terminal)
+    child = start(case, streams, terminal)
     for descriptor in ours:
         os.close(descriptor)
     if terminal is not None:
         os.close(terminal)
     pipes = [descriptor for name, descriptor in readers.items() if name != "terminal"]
-    came, untyped = converse(process, readers, writer, case)
-    hung = process.poll() is None
+    came, untyped = converse(child, readers, writer, case)
+    status = ended(child, 3)  # its streams may end before it does
+    hung = status is None
     if hung:
-        process.kill()
-    status = process.wait()
+        os.kill(child, signal.SIGKILL)
+        status = os.waitpid(child, 0)[1]
     for descriptor in pipes + ([master] if master is not None else []):
         os.close(descriptor)
     with open(FOUND, "rb") as file:
         found = [json.loads(line) for line in file]
-    result = {"exit": status if status >= 0 else f"signal {-status}", "found": found}
+    result = {"exit": os.WEXITSTATUS(status) if os.WIFEXITED(status) else f"signal {os.WTERMSIG(status)}", "found": found}
     result.update({name: data.decode("latin-1") for name, data in came.items()})
     result.update({"hung": True} if hung else {}, **({"untyped": True} if untyped else {}))
     return result
