@@ -1,0 +1,523 @@
+"""How people prove who they are to sudo: passwords, tickets, PAM stacks, accounts, SSH agents, the word yes."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pexpect
+import pytest
+from acts import LEDGER, Journal, extra_policy, obtain, restart_daemon, until
+from lab import Lab
+
+ASKED = "[sudo] password for alice: "
+STACK = "/etc/pam.d/jitsudo-sudo"
+REQUEST = "request: {max_duration: 1h, approvals: 0}"
+POLICY = f"""
+version: 1
+approvers:
+  alice: {{accounts: [alice], keys: ["KEY"]}}
+roles:
+  proof:
+    description: What needs a password
+    who: ["group:web"]
+    {REQUEST}
+    allow: [{{command: /usr/bin/id}}, {{command: /usr/bin/cat}}, {{command: /usr/bin/env}}, {{command: /usr/local/bin/inside}}]
+  brief-proof:
+    description: What needs a password of the last two seconds
+    who: ["group:web"]
+    {REQUEST}
+    authenticate: {{within: 2s}}
+    allow: [{{command: /usr/bin/nproc}}]
+  no-proof:
+    description: What needs none
+    who: ["group:web"]
+    {REQUEST}
+    authenticate: never
+    allow: [{{command: /usr/bin/true}}]
+  agent-proof:
+    description: What needs an SSH agent
+    who: ["group:web"]
+    {REQUEST}
+    authenticate: agent
+    allow: [{{command: /usr/bin/whoami}}]
+  confirmed:
+    description: What has to be confirmed
+    who: ["group:web"]
+    {REQUEST}
+    authenticate: never
+    allow: [{{command: /usr/bin/hostname}}]
+    guardrails: [think-twice]
+guardrails:
+  think-twice:
+    match: {{command: /usr/bin/hostname}}
+    then: confirm
+    message: This takes a production service down.
+"""
+NOBODYS_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBFK6JTSra5tleux8qh+5q1ocKz52RMFbjBak2J1uYYr"
+ROLES = ("proof", "brief-proof", "no-proof", "agent-proof", "confirmed")
+
+
+@pytest.fixture
+def asked(clean: Lab) -> Iterator[Lab]:
+    """A host where alice holds a role of each kind."""
+    with extra_policy(clean, POLICY.replace("KEY", NOBODYS_KEY)):
+        for role in ROLES:
+            obtain(clean, role)
+        yield clean
+
+
+@contextmanager
+def stack(host: Lab, script: str) -> Iterator[None]:
+    """The PAM stack as `script` (sed's) makes it, for a while."""
+    before = host.get(STACK)
+    host.run("sed", "-i", "-e", script, STACK, check=True)
+    try:
+        yield
+    finally:
+        host.put(STACK, before)
+
+
+@contextmanager
+def account(host: Lab, change: tuple[str, ...], back: tuple[str, ...]) -> Iterator[None]:
+    """An account changed for a while, and its password what it was."""
+    host.run(*change, check=True)
+    try:
+        yield
+    finally:
+        host.run(*back, check=True)
+        host.run("chpasswd", input="alice:alice\n", check=True)
+
+
+def at_terminal(host: Lab, script: str, *steps: tuple[str, str | None]) -> str:
+    """What alice's terminal shows of a script: after each of the texts she types a line, None being ^C."""
+    terminal = host.spawn("alice", "bash", "-c", script)
+    seen = ""
+    for text, line in steps:
+        terminal.expect_exact(text)
+        seen += terminal.before + terminal.after
+        if line is None:
+            terminal.sendcontrol("c")
+        else:
+            terminal.sendline(line)
+    terminal.expect(pexpect.EOF)
+    seen += terminal.before
+    terminal.close()
+    return seen.replace("\r\n", "\n")
+
+
+# Passwords.
+
+
+def test_the_right_password_runs_the_command(asked: Lab) -> None:
+    """Asked once, on a line of its own."""
+    shown = at_terminal(asked, "sudo id; echo status $?", (ASKED, "alice"))
+    assert shown.startswith(ASKED)
+    assert "uid=0(root)" in shown
+    assert shown.endswith("status 0\n")
+
+
+def test_a_wrong_password_is_asked_for_again(asked: Lab) -> None:
+    """In sudo's own words."""
+    shown = at_terminal(asked, "sudo id; echo status $?", (ASKED, "wrong"), (ASKED, "alice"))
+    assert f"{ASKED}\nSorry, try again.\n{ASKED}\nuid=0(root)" in shown
+
+
+def test_three_wrong_passwords_are_enough(asked: Lab) -> None:
+    """As sudo does, and the record says that the proof failed."""
+    journal = Journal.from_now(asked)
+    shown = at_terminal(asked, "sudo id; echo status $?", *[(ASKED, "wrong")] * 3)
+    assert shown.endswith("\nsudo: 3 incorrect password attempts\nstatus 1\n")
+    assert "uid=0" not in shown
+    until(lambda: journal.find("authentication.failed"), "an event")
+    assert journal.find("command.denied")[0]["JITSUDO_CODE"] == "authentication"
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [([], "sudo: a password is required"), (["wrong"], "sudo: 1 incorrect password attempt")],
+)
+def test_interrupting_the_question_ends_it(asked: Lab, typed: list[str], words: str) -> None:
+    """^C leaves a clean line, a working terminal, status 1."""
+    steps = [(ASKED, line) for line in [*typed, None]]
+    shown = at_terminal(asked, "sudo id; echo status $?; stty -a | grep -o -w -e -*echo", *steps)
+    assert shown.endswith(f"\n{words}\nstatus 1\necho\n")
+
+
+def test_a_stopped_question_is_asked_again(asked: Lab) -> None:
+    """^Z, fg."""
+    terminal = asked.spawn("alice", "bash", "--norc", "--noediting", "-i")
+    terminal.expect_exact("$ ")
+    terminal.sendline("sudo id")
+    terminal.expect_exact(ASKED)
+    terminal.sendcontrol("z")
+    terminal.expect_exact("Stopped")
+    terminal.sendline("fg")
+    terminal.expect_exact(ASKED)
+    terminal.sendline("alice")
+    terminal.expect_exact("uid=0(root)")
+    terminal.close(force=True)
+
+
+def test_noninteractive_never_asks(asked: Lab) -> None:
+    """With the very words that programs wait for."""
+    for argv in (["sudo", "-n", "id"], ["sudo", "-n", "-v"], ["sudo", "-n", "-S", "id"]):
+        done = asked.run(*argv, user="alice", input="alice\n")
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", "sudo: a password is required\n"), argv
+
+
+def test_without_a_terminal_it_says_what_to_do(asked: Lab) -> None:
+    """No -S, no askpass, no terminal."""
+    done = asked.run("sudo", "id", user="alice", input="alice\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("sudo: a terminal is required to read the password; either use")
+    assert done.stderr.endswith("\nsudo: a password is required\n")
+
+
+def test_password_on_standard_input(asked: Lab) -> None:
+    """-S takes one line, the command gets the rest, the question goes to standard error."""
+    done = asked.run("sudo", "-S", "cat", user="alice", input="alice\nthe rest\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "the rest\n", ASKED)
+    done = asked.run("sudo", "-S", "id", user="alice", input="wrong\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"{ASKED}Sorry, try again.\n{ASKED}\nsudo: no password was provided\nsudo: 1 incorrect password attempt\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("prompt", "shown"),
+    [
+        ("[sudo via ansible, key=abc] password:", "[sudo via ansible, key=abc] password:"),
+        ("%p %u %U %% %x:", "alice alice root % %x:"),
+    ],
+)
+def test_the_callers_own_prompt(asked: Lab, prompt: str, shown: str) -> None:
+    """-p and SUDO_PROMPT: escapes expanded, the rest verbatim, at the start of its line."""
+    done = asked.run("sudo", "-S", "-p", prompt, "id", user="alice", input="alice\n")
+    assert (done.returncode, done.stderr) == (0, shown)
+    done = asked.run("env", f"SUDO_PROMPT={prompt}", "sudo", "-S", "id", user="alice", input="alice\n")
+    assert (done.returncode, done.stderr) == (0, shown)
+
+
+def test_askpass(asked: Lab) -> None:
+    """-A: the program runs as the caller, gets the prompt, and its failure is a refusal."""
+    asked.put("/usr/local/bin/ask", '#!/bin/sh\necho "$(id -un): $1" >&2\necho alice\n', mode=0o755)
+    done = asked.run("env", "SUDO_ASKPASS=/usr/local/bin/ask", "sudo", "-A", "id", user="alice")
+    assert (done.returncode, done.stderr) == (0, f"alice: {ASKED}\n")
+    done = asked.run("env", "SUDO_ASKPASS=/bin/false", "sudo", "-A", "id", user="alice")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("sudo: a password is required\n")
+    done = asked.run("sudo", "-A", "id", user="alice")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "sudo: no askpass program specified, try setting SUDO_ASKPASS\n"
+
+
+def test_the_password_is_in_no_record(asked: Lab) -> None:
+    """Neither right nor wrong, in journal, ledger or state folder."""
+    wrong = "zebra-typed-here"
+    asked.run("sudo", "-S", "id", user="alice", input=f"{wrong}\n{wrong}\n{wrong}\n")
+    asked.run("sync", check=True)
+    assert asked.run("sh", "-c", f"journalctl -o json | grep -c {wrong}").stdout == "0\n"
+    assert asked.run("grep", "-c", "-a", "-r", wrong, LEDGER, f"{LEDGER}-wal").returncode == 1
+
+
+# Tickets.
+
+
+def test_a_ticket_holds_for_its_terminal_alone(asked: Lab) -> None:
+    """Proven once, it is not asked for again there; elsewhere it is."""
+    shown = at_terminal(asked, "sudo id; sudo -n id; setsid -w sudo -n id </dev/null", (ASKED, "alice"))
+    assert shown.count("uid=0(root)") == 2
+    assert shown.endswith("sudo: a password is required\n")
+    assert asked.run("sudo", "-n", "id", user="alice").returncode == 1
+
+
+def test_a_ticket_without_a_terminal_holds_below_its_parent(asked: Lab) -> None:
+    """As sudo's tickets do: for the same script, not for another one in the same session."""
+    script = "sudo -S id; sudo -n id; bash -c 'sudo -n id; true'"
+    done = asked.run("bash", "-c", script, user="alice", input="alice\n")
+    assert done.stdout.count("uid=0(root)") == 2
+    assert done.stderr == f"{ASKED}sudo: a password is required\n"
+
+
+@pytest.mark.parametrize("option", ["-k", "-K"])
+def test_tickets_can_be_given_back(asked: Lab, option: str) -> None:
+    """-k and -K, without a password."""
+    shown = at_terminal(asked, f"sudo id; sudo {option}; echo status $?; sudo -n id", (ASKED, "alice"))
+    assert shown.endswith("status 0\nsudo: a password is required\n")
+
+
+def test_all_tickets_can_be_given_back_from_elsewhere(asked: Lab) -> None:
+    """-K, not -k."""
+    terminal = asked.spawn("alice", "bash", "-c", "sudo -v; read x; sudo -n id; read x; sudo -n id; read x")
+    terminal.expect_exact(ASKED)
+    terminal.sendline("alice")
+    terminal.expect_exact("\r\n")
+    time.sleep(0.5)
+    asked.run("sudo", "-k", user="alice", check=True)
+    terminal.sendline("")
+    terminal.expect_exact("uid=0(root)")
+    asked.run("sudo", "-K", user="alice", check=True)
+    terminal.sendline("")
+    terminal.expect_exact("a password is required")
+    terminal.close(force=True)
+
+
+def test_a_ticket_can_be_ignored_and_not_made(asked: Lab) -> None:
+    """-k COMMAND asks in spite of one; -N leaves none."""
+    shown = at_terminal(asked, "sudo id; sudo -k id; sudo -n id", (ASKED, "alice"), (ASKED, "alice"))
+    assert shown.count("uid=0(root)") == 3
+    shown = at_terminal(asked, "sudo -N id; sudo -n id", (ASKED, "alice"))
+    assert shown.endswith("sudo: a password is required\n")
+
+
+def test_validate_makes_a_ticket_and_asks_only_if_there_is_none(asked: Lab) -> None:
+    """-v."""
+    shown = at_terminal(asked, "sudo -v; echo status $?; sudo -n -v; echo status $?; sudo -n id", (ASKED, "alice"))
+    assert shown.startswith(f"{ASKED}\nstatus 0\nstatus 0\nuid=0(root)")
+
+
+def test_a_ticket_expires(asked: Lab) -> None:
+    """The role says after how long."""
+    shown = at_terminal(asked, "sudo nproc >/dev/null; sudo -n nproc; sleep 3.1; sudo -n nproc", (ASKED, "alice"))
+    assert re.search(r"\n[0-9]+\nsudo: a password is required\n$", shown)
+
+
+def test_tickets_survive_a_restart_of_the_daemon(asked: Lab) -> None:
+    """And are root's alone to read."""
+    terminal = asked.spawn("alice", "bash", "-c", "sudo -v; echo made; read x; sudo -n id")
+    terminal.expect_exact(ASKED)
+    terminal.sendline("alice")
+    terminal.expect_exact("made")
+    restart_daemon(asked)
+    terminal.sendline("")
+    terminal.expect_exact("uid=0(root)")
+    terminal.close(force=True)
+    assert asked.run("stat", "-c", "%a %U", "/var/lib/jitsudo/tickets").stdout == "600 root\n"
+
+
+# Accounts.
+
+
+def test_an_expired_account_may_do_nothing(asked: Lab) -> None:
+    """With a password or without, and it is on record as that."""
+    journal = Journal.from_now(asked)
+    with account(asked, ("usermod", "-e", "1", "alice"), ("usermod", "-e", "", "alice")):
+        script = "env -i /usr/bin/sudo -n true; echo status $?"
+        done = asked.run("setpriv", "--reuid=alice", "--regid=alice", "--init-groups", "bash", "-c", script)
+    assert done.stdout == "status 1\n"
+    assert "sudo: account validation failure, is your account locked?\n" in done.stderr
+    until(lambda: "account" in [e["JITSUDO_CODE"] for e in journal.find("command.denied")], "an event")
+
+
+def test_an_expired_password_has_to_be_changed(asked: Lab) -> None:
+    """In the same conversation; and afterwards it is the new one."""
+    with account(asked, ("chage", "-d", "0", "alice"), ("chage", "-d", "20000", "alice")):
+        steps = [(ASKED, "alice"), ("urrent password: ", "alice"), *[("ew password: ", "Xq7!kkla9")] * 2]
+        shown = lab_terminal_without_login(asked, "sudo id; echo status $?", *steps)
+        assert "Account or password is expired, reset your password and try again" in shown
+        assert "uid=0(root)" in shown
+        assert shown.endswith("status 0\n")
+        hashed = asked.run("getent", "shadow", "alice").stdout.split(":")[2]
+        assert hashed not in ("", "0")
+
+
+def lab_terminal_without_login(host: Lab, script: str, *steps: tuple[str, str | None]) -> str:
+    """As `at_terminal`, for an account that could not log in any more."""
+    argv = ("setpriv", "--reuid=alice", "--regid=alice", "--init-groups", "bash", "-c", script)
+    terminal = host.spawn("root", *argv)
+    seen = ""
+    for text, line in steps:
+        terminal.expect_exact(text)
+        seen += terminal.before + terminal.after
+        terminal.sendline(line or "")
+    terminal.expect(pexpect.EOF)
+    return (seen + terminal.before).replace("\r\n", "\n")
+
+
+def test_an_expired_password_does_not_matter_where_none_is_asked_for(asked: Lab) -> None:
+    """As with sudo's NOPASSWD: agents and cron jobs go on."""
+    with account(asked, ("chage", "-d", "0", "agent"), ("chage", "-d", "20000", "agent")):
+        assert asked.run("sudo", "-n", "true", user="agent").returncode == 0
+
+
+def test_root_is_not_locked_out_by_its_own_account(asked: Lab) -> None:
+    """Hardened hosts expire root's account; its cron jobs go on."""
+    with account(asked, ("usermod", "-e", "1", "root"), ("usermod", "-e", "", "root")):
+        done = asked.run("sh", "-c", "sudo -n id -u; sudo -n -u postgres id -un")
+    assert (done.returncode, done.stdout) == (0, "0\npostgres\n")
+
+
+# PAM stacks.
+
+
+def test_as_many_questions_as_the_stack_asks(asked: Lab) -> None:
+    """A second factor with a question of its own; the caller's prompt is for the password."""
+    with stack(asked, "s/^@include common-auth/auth required pam_unix.so\\nauth required pam_ftp.so users=alice/"):
+        second = "Guest login ok"
+        shown = at_terminal(asked, "sudo id; echo status $?", (ASKED, "alice"), (second, "a@b"))
+        assert "uid=0(root)" in shown
+        assert shown.index(ASKED) < shown.index(second)
+        shown = at_terminal(asked, "sudo id; echo status $?", (ASKED, "wrong"), (second, "a@b"), (ASKED, None))
+        assert shown.endswith("sudo: 1 incorrect password attempt\nstatus 1\n")
+
+
+def test_faillock_counts_each_wrong_password_once(asked: Lab) -> None:
+    """And neither a question that is broken off nor a refused command resets the count."""
+    script = (
+        "1i auth required pam_faillock.so preauth deny=3\n"
+        "s/^@include common-auth/auth [success=1 default=ignore] pam_unix.so\\n"
+        "auth [default=die] pam_faillock.so authfail deny=3\\nauth required pam_faillock.so authsucc deny=3/\n"
+        "s/^@include common-account/account required pam_faillock.so\\n@include common-account/"
+    )
+    asked.run("faillock", "--user", "alice", "--reset", check=True)
+    with stack(asked, script):
+
+        def tries() -> int:
+            return asked.run("faillock", "--user", "alice").stdout.count(" V\n")
+
+        at_terminal(asked, "sudo id", (ASKED, "wrong"), (ASKED, None))
+        assert tries() == 1
+        assert asked.run("sudo", "-n", "id", user="alice").returncode == 1
+        assert asked.run("sudo", "-n", "ls", user="alice").returncode == 1
+        at_terminal(asked, "sudo id", (ASKED, "wrong"), (ASKED, "wrong"), (ASKED, None))
+        assert tries() == 3
+        shown = at_terminal(asked, "sudo id; echo status $?", *[(ASKED, "alice")] * 3)
+        assert shown.endswith("sudo: 3 incorrect password attempts\nstatus 1\n")
+        asked.run("faillock", "--user", "alice", "--reset", check=True)
+        assert "uid=0(root)" in at_terminal(asked, "sudo id", (ASKED, "alice"))
+
+
+def test_limits_and_environment_of_the_pam_session(asked: Lab) -> None:
+    """pam_limits holds for the command; pam_env adds, but takes no variable's place and sets none that we never allow."""
+    asked.put("/etc/security/limits.d/zz-test.conf", "root - nofile 333\n")
+    asked.put("/srv/pam-env", "FROM_PAM=yes\nHOME=/evil\nPATH=/evil\nPOSIXLY_CORRECT=1\n")
+    asked.put("/srv/inside.sh", "ulimit -n; env\n")
+    try:
+        with stack(asked, "$a session required pam_env.so envfile=/srv/pam-env"):
+            done = asked.run("sudo", "-S", "inside", user="alice", input="alice\n", check=True)
+    finally:
+        asked.run("rm", "/etc/security/limits.d/zz-test.conf", check=True)
+    lines = done.stdout.splitlines()
+    assert lines[0] == "333"
+    assert {"FROM_PAM=yes", "HOME=/root"} <= set(lines)
+    assert not [line for line in lines if "/evil" in line or line.startswith("POSIXLY_CORRECT")]
+
+
+def test_the_session_is_opened_and_closed_for_the_target(asked: Lab) -> None:
+    """Once each, whatever the command's status, and not by pam_systemd."""
+    included = f"grep -v '^#' {STACK}; cat /etc/pam.d/common-session-noninteractive"
+    assert "pam_systemd" not in asked.run("sh", "-c", included).stdout
+    journal = Journal.from_now(asked)
+    assert asked.run("sudo", "-n", "true", user="alice").returncode == 0
+    until(lambda: journal.find("session.ended"), "the end")
+    lines = asked.run("journalctl", "-q", "-n", "40", "-o", "cat", "-t", "sudo").stdout.splitlines()[-2:]
+    assert [line.partition(" by ")[0] for line in lines] == [
+        "pam_unix(jitsudo-sudo:session): session opened for user root(uid=0)",
+        "pam_unix(jitsudo-sudo:session): session closed for user root",
+    ]
+
+
+def test_pam_systemd_in_the_stack_is_noticed(asked: Lab) -> None:
+    """It would move sudo out of its scope: the command is refused."""
+    with stack(asked, "$a session optional pam_systemd.so"):
+        done = asked.run("setpriv", "--reuid=alice", "--regid=alice", "--init-groups", "sudo", "-n", "true")
+        if done.returncode:
+            assert "pam_systemd" in done.stderr
+
+
+def test_a_session_that_cannot_be_opened_refuses_people_and_not_root(asked: Lab) -> None:
+    """A broken stack locks nobody out who could repair it."""
+    with stack(asked, "$a session required pam_deny.so"):
+        done = asked.run("sudo", "-n", "true", user="alice")
+        assert done.returncode in (0, 1)  # PAM_SESSION_ERR is no obstacle to sudo either
+        assert asked.run("sudo", "-n", "true").returncode == 0
+
+
+@pytest.mark.parametrize("file", [STACK, "/usr/libexec/jitsudo/jitsudo_sudo_proof.py"])
+def test_a_missing_part_refuses_people_and_not_root(asked: Lab, file: str) -> None:
+    """Neither libpam's own fallback nor silence takes its place."""
+    asked.run("mv", file, "/srv/kept", check=True)
+    try:
+        for argv in (["sudo", "-n", "true"], ["sudo", "-S", "id"]):
+            done = asked.run(*argv, user="alice", input="alice\n")
+            assert (done.returncode, done.stdout) == (1, ""), argv
+            assert "reinstall jitsudo" in done.stderr, argv
+        assert asked.run("sudo", "-n", "id", "-u").stdout == "0\n"
+    finally:
+        asked.run("mv", "/srv/kept", file, check=True)
+
+
+# SSH agents.
+
+
+AGENT = 'eval "$(ssh-agent)" >/dev/null; trap "ssh-agent -k >/dev/null" EXIT; '
+
+
+@pytest.fixture
+def keyed(clean: Lab) -> Iterator[Lab]:
+    """As `asked`, with a key of alice's enrolled."""
+    make = "mkdir -p .ssh && rm -f .ssh/proof* .ssh/other* && cd .ssh && ssh-keygen -q -t ed25519 -N '' -f proof && "
+    clean.run("bash", "-c", make + "ssh-keygen -q -t ed25519 -N '' -f other", user="alice", check=True)
+    key = clean.get("/home/alice/.ssh/proof.pub").strip()
+    with extra_policy(clean, POLICY.replace("KEY", key)):
+        obtain(clean, "agent-proof")
+        yield clean
+
+
+def test_an_agent_proves_who_it_is(keyed: Lab) -> None:
+    """No password, no question, not even with -n."""
+    journal = Journal.from_now(keyed)
+    done = keyed.run("bash", "-c", AGENT + "ssh-add -q .ssh/other .ssh/proof; sudo -n whoami", user="alice")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "root\n", "")
+    until(lambda: journal.find("authentication.succeeded"), "an event")
+
+
+REFUSED_AGENTS = {
+    "none": ("sudo -n whoami", "SSH_AUTH_SOCK is not set"),
+    "empty": (AGENT + "sudo -n whoami", "none of the keys"),
+    "another key": (AGENT + "ssh-add -q .ssh/other; sudo -n whoami", "none of the keys"),
+    "a socket of root's": ("SSH_AUTH_SOCK=/run/jitsudo/decide sudo -n whoami", "cannot be reached"),
+    "a folder": ("SSH_AUTH_SOCK=/tmp sudo -n whoami", "cannot be reached"),
+    "a file": ("SSH_AUTH_SOCK=/etc/passwd sudo -n whoami", "cannot be reached"),
+    "too long": ("SSH_AUTH_SOCK=/$(printf %0500d 0) sudo -n whoami", "cannot be reached"),
+    "stopped": (AGENT + "ssh-add -q .ssh/proof; kill -STOP $SSH_AGENT_PID; sudo -n whoami; s=$?;"
+                " kill -CONT $SSH_AGENT_PID; exit $s", "did not answer in time"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED_AGENTS)
+def test_an_agent_that_cannot_prove_it_is_refused(keyed: Lab, name: str) -> None:
+    """With a sentence that says why, in time."""
+    script, words = REFUSED_AGENTS[name]
+    done = keyed.run("bash", "-c", script, user="alice", timeout=20)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# The word yes.
+
+
+def test_what_has_to_be_confirmed(asked: Lab) -> None:
+    """Yes goes on; anything else, ^C included, does not."""
+    question = "This takes a production service down.\nType yes to go on: "
+    name = asked.run("hostname").stdout
+    assert at_terminal(asked, "sudo hostname", ("go on: ", "yes")) == f"{question}yes\n{name}"
+    for line in ("y", "no", "", "yes please", None):
+        shown = at_terminal(asked, "sudo hostname; echo status $?", ("go on: ", line))
+        assert shown.endswith("\njitsudo: not confirmed\nstatus 1\n"), line
+
+
+BY_SCRIPT = ["sudo -n hostname", "sudo hostname", "sudo -S hostname", "SUDO_ASKPASS=/bin/yes sudo -A hostname"]
+
+
+@pytest.mark.parametrize("script", BY_SCRIPT)
+def test_a_script_confirms_nothing(asked: Lab, script: str) -> None:
+    """Neither standard input nor a program says yes."""
+    done = asked.run("bash", "-c", script, user="alice", input="yes\nyes\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "has to be confirmed on a terminal" in done.stderr
