@@ -198,7 +198,7 @@ def _pattern_may_match(pattern: Pattern, text: str) -> bool:
 def _may_be_number(type_: IntRange, text: str) -> bool:
     """Decimal, signed, padded, octal or hexadecimal: as strtol(3) might read it."""
     digits = text.strip().lstrip("+")
-    for base in (10, 8, 16):
+    for base in (10, 8, *([16] if digits[:2].lower() == "0x" else [])):
         try:
             value = int(digits, base) if len(digits) <= MAX_INT_DIGITS else None
         except ValueError:

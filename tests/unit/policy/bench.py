@@ -11,6 +11,7 @@ from jitsudo.policy.grammar import NO_GRAMMARS, Grammars
 from jitsudo.policy.issues import Issue
 from jitsudo.policy.model import Policy
 from jitsudo.policy.parse_grammars import parse_grammars
+from jitsudo.policy.rules import ArgumentType, CommandRule, Flag
 from jitsudo.policy.verdict import Action, Circumstances, HeldGrant, Host, Source
 from jitsudo.policy.world import FileFacts, FileKind
 from jitsudo.types import AbsPath, Account, Digest, GrantId, Moment, Person, RoleName, Uid, UserName
@@ -200,3 +201,13 @@ def held(
     return HeldGrant(GrantId(id), RoleName(role), tuple(map(UserName, run_as)), until, uses)
 
 
+
+
+def one_type(text: str) -> ArgumentType:
+    """The type that this text describes, as an operand or, a flag, as an option."""
+    if text == "flag":
+        return Flag()
+    rule = role(f"allow: [{{command: /bin/x, operands: [{text}]}}]").roles[RoleName("r")].rules[0]
+    assert isinstance(rule, CommandRule)
+    assert rule.shape.operands
+    return rule.shape.operands[0].type
