@@ -23,7 +23,7 @@ from jitsudo.types import RoleName
 _T = TypeVar("_T")
 ZoneLookup = Callable[[str], tzinfo | None]
 
-_FILE_KEYS = ("version", "timezone", "approvers", "auditors", "redact", "notify", "guardrails", "roles")
+FILE_KEYS = ("version", "timezone", "approvers", "auditors", "redact", "notify", "guardrails", "roles")
 # Keys of a file that this version cannot keep: rather than break their promise silently, no role can be used.
 _LATER = ("auditors", "redact", "notify")
 
@@ -75,7 +75,7 @@ class _Parser:
         if _is_too_deep(node):
             self._reader.error(node.pos, f"nested more than {MAX_DEPTH} levels deep")
             return
-        fields = self._reader.fields(node, "a policy file", _FILE_KEYS)
+        fields = self._reader.fields(node, "a policy file", FILE_KEYS)
         version = fields.need("version")
         if version is not None and not (isinstance(version, Scalar) and version.plain and version.text == "1"):
             self._reader.error(version.pos, "version must be 1")

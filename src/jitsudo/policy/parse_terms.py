@@ -35,7 +35,7 @@ CalendarLookup = Callable[[str], tuple[tuple[int, int], ...]]
 
 MAX_RENEWALS = 1000
 
-_REQUEST_KEYS = (
+REQUEST_KEYS = (
     "max_duration",
     "approvals",
     "from",
@@ -70,7 +70,7 @@ class TermsReader:
         if not isinstance(node, Mapping):
             reader.error(node.pos, "request is none, or a mapping with max_duration and approvals")
             return None
-        fields = reader.fields(node, "request", _REQUEST_KEYS)
+        fields = reader.fields(node, "request", REQUEST_KEYS)
         longest, needed = fields.need("max_duration"), fields.need("approvals")
         maximum = reader.duration(longest, "max_duration") if longest else DEFAULT_DURATION
         approvals = reader.number(needed, "approvals", 0, MAX_APPROVALS) if needed else 0
