@@ -143,7 +143,7 @@ class Tickets:
 def _encode(tickets: Mapping[tuple[Place, Proof], float], boot: str) -> bytes:
     rows = [
         # Milliseconds: strict JSON has no fractions.
-        [int(p.uid), p.sid, p.leader_start, p.terminal, *p.parent, PROOFS.index(proof), int(given * 1000)]
+        [int(p.uid), p.sid, p.leader_start, p.terminal, *p.parent, PROOFS.index(proof), round(given * 1000)]
         for (p, proof), given in tickets.items()
     ]
     return strictjson.encode({"boot": boot, "tickets": rows})
