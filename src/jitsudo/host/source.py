@@ -85,11 +85,13 @@ class Sources:
         logind: Path = Path("/run/systemd/sessions"),
         sockets: Callable[[], list[TcpSocket]] = tcp_sockets,
         own: Callable[[Address], bool] = is_own,
+        status: Callable[[Path], os.stat_result] = os.stat,
     ) -> None:
         self._proc = proc
         self._logind = logind
         self._sockets = sockets
         self._own = own
+        self._status = status
         self._remembered: dict[int, _Remembered] = {}
 
     def find(self, pid: int) -> Source:
@@ -164,7 +166,7 @@ class Sources:
         """The path of the file that it executes, if that is root's alone; also after an upgrade has replaced it."""
         link = self._proc / str(pid) / "exe"
         try:
-            path, facts = os.readlink(link), os.stat(link)
+            path, facts = os.readlink(link), self._status(link)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             return None
         if facts.st_uid != 0 or facts.st_mode & 0o022 or not stat.S_ISREG(facts.st_mode):
@@ -244,7 +246,7 @@ class Sources:
                 return
             name = os.path.basename(self._link(process.pid))
             if name.startswith(_SSH_SERVERS):
-                raise _Unknown(f"an ssh server of the person's own ({name}, process {process.pid}) stands in between")
+                raise _Unknown(f"another ssh server ({name}, process {process.pid}) stands between the login and this command")
 
     def _link(self, pid: int) -> str:
         try:
