@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import subprocess
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from jitsudo.crypto import HostKey, VerifiedKey, is_strong_ed25519_point, parse_public_line, verify_sshsig
+from jitsudo.crypto import (
+    CHALLENGE_NAMESPACE,
+    HostKey,
+    VerifiedKey,
+    is_strong_ed25519_point,
+    parse_public_line,
+    verify_challenge,
+    verify_sshsig,
+)
 from jitsudo.errors import InvalidValue
 from jitsudo.grants.envelope import Kind, Namespace, Signature
-from jitsudo.grants.sshsig import Sshsig, armour, fingerprint, parse_sshsig, string
+from jitsudo.grants.sshsig import Sshsig, armour, fingerprint, parse_sshsig, signed_data, string
 
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
@@ -258,3 +269,180 @@ def test_other_public_lines_are_refused(line: str) -> None:
     """At enrolment, not at first use."""
     with pytest.raises(InvalidValue):
         parse_public_line(line)
+
+
+# Challenges.
+
+
+NONCE = "5f" * 32
+OPENSSH_KEYS = {
+    "ed25519": ["-t", "ed25519"],
+    "ecdsa 256": ["-t", "ecdsa", "-b", "256"],
+    "ecdsa 384": ["-t", "ecdsa", "-b", "384"],
+    "ecdsa 521": ["-t", "ecdsa", "-b", "521"],
+    "rsa": ["-t", "rsa", "-b", "2048"],
+}
+
+
+def made_by_openssh(folder: Path, options: list[str], nonce: str, namespace: str = CHALLENGE_NAMESPACE) -> tuple[str, str]:
+    """A new key's public line, and its signature over the nonce."""
+    path = folder / "key"
+    if not path.exists():
+        assert keygen("-q", *options, "-N", "", "-C", "c", "-f", str(path)).returncode == 0
+    made = keygen("-Y", "sign", "-f", str(path), "-n", namespace, message=nonce.encode()).stdout.decode()
+    return path.with_suffix(".pub").read_text().strip(), made
+
+
+@pytest.mark.parametrize("kind", OPENSSH_KEYS)
+def test_a_challenge_signed_by_openssh_is_met(kind: str, tmp_path: Path) -> None:
+    """By each type of key, and by no other key, over no other nonce, in no other namespace."""
+    line, made = made_by_openssh(tmp_path, OPENSSH_KEYS[kind], NONCE)
+    other = HostKey.generate().public_line("x")
+    key = verify_challenge(made, NONCE, [other, line])
+    assert key.key_type == line.split()[0]
+    assert key.fingerprint in keygen("-l", "-f", str(tmp_path / "key")).stdout.decode()
+    for signature, nonce, keys in (
+        (made, NONCE + "0", [line]),
+        (made, "", [line]),
+        (made, NONCE, [other]),
+        (made, NONCE, []),
+        (made_by_openssh(tmp_path, OPENSSH_KEYS[kind], NONCE, "jitsudo-approval-v1")[1], NONCE, [line]),
+        (made[:-1], NONCE, [line]),
+        ("", NONCE, [line]),
+    ):
+        with pytest.raises(InvalidValue):
+            verify_challenge(signature, nonce, keys)
+
+
+def test_every_changed_byte_of_a_challenges_signature_is_noticed(tmp_path: Path) -> None:
+    """Whatever part of it is changed, for each type of key: refused, in our own words."""
+    for kind, options in OPENSSH_KEYS.items():
+        folder = tmp_path / kind
+        folder.mkdir()
+        line, made = made_by_openssh(folder, options, NONCE)
+        sig = parse_sshsig(made)
+        for index in range(len(sig.signature)):
+            changed = bytearray(sig.signature)
+            changed[index] ^= 1
+            with pytest.raises(InvalidValue):
+                verify_challenge(armour(Sshsig(sig.public_key, sig.namespace, bytes(changed))), NONCE, [line])
+
+
+def security_key(kind: str, flags: int = 0x01, application: bytes = b"ssh:") -> tuple[str, str]:
+    """What a security key would be and sign (OpenSSH, PROTOCOL.u2f), made in software."""
+    data = signed_data(CHALLENGE_NAMESPACE, NONCE.encode())
+    tail = bytes([flags]) + (7).to_bytes(4, "big")
+    message = hashlib.sha256(application).digest() + tail + hashlib.sha256(data).digest()
+    name = f"{kind}@openssh.com".encode()
+    if kind == "sk-ssh-ed25519":
+        private = ed25519.Ed25519PrivateKey.generate()
+        raw = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        blob, proof = string(name) + string(raw) + string(application), private.sign(message)
+    else:
+        curve = ec.generate_private_key(ec.SECP256R1())
+        point = curve.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        blob = string(name) + string(b"nistp256") + string(point) + string(application)
+        r, s = decode_dss_signature(curve.sign(message, ec.ECDSA(SHA256())))
+        proof = mpint(r) + mpint(s)
+    made = armour(Sshsig(blob, CHALLENGE_NAMESPACE, string(name) + string(proof) + tail))
+    return f"{name.decode()} {base64.b64encode(blob).decode()}", made
+
+
+def mpint(number: int) -> bytes:
+    return string(number.to_bytes(number.bit_length() // 8 + 1, "big"))
+
+
+@pytest.mark.parametrize("kind", ["sk-ssh-ed25519", "sk-ecdsa-sha2-nistp256"])
+def test_a_security_key_must_have_been_touched(kind: str, tmp_path: Path) -> None:
+    """OpenSSH takes what we take; without user presence neither a PIN nor anything else helps."""
+    line, made = security_key(kind)
+    assert verify_challenge(made, NONCE, [line]).key_type == f"{kind}@openssh.com"
+    (tmp_path / "signers").write_text(f"alice {line}\n")
+    (tmp_path / "sig").write_text(made)
+    where = ["-f", str(tmp_path / "signers"), "-I", "alice", "-n", CHALLENGE_NAMESPACE, "-s", str(tmp_path / "sig")]
+    assert keygen("-Y", "verify", *where, message=NONCE.encode()).returncode == 0
+    for flags in (0x00, 0x04, 0xFE):
+        line, made = security_key(kind, flags)
+        with pytest.raises(InvalidValue, match="touched"):
+            verify_challenge(made, NONCE, [line])
+    line, made = security_key(kind)
+    other, _ = security_key(kind)
+    with pytest.raises(InvalidValue, match="does not count"):
+        verify_challenge(made, NONCE, [other])
+    sig = parse_sshsig(made)
+    for changed in (sig.signature[:-1], sig.signature + b"x", sig.signature[:-5] + b"\x05" + sig.signature[-4:]):
+        with pytest.raises(InvalidValue):
+            verify_challenge(armour(Sshsig(sig.public_key, sig.namespace, changed)), NONCE, [line])
+
+
+def ecdsa_blob(key_type: bytes, curve: bytes, point: bytes) -> bytes:
+    return string(key_type) + string(curve) + string(point)
+
+
+POINT = ec.generate_private_key(ec.SECP256R1()).public_key()
+FULL_POINT = POINT.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+MODULUS = b"\0" + b"\xff" * 256
+P256 = b"ecdsa-sha2-nistp256"
+SK_P256 = b"sk-ecdsa-sha2-nistp256@openssh.com"
+GOOD_PAIR = string(mpint(1) + mpint(1))
+ODD_KEYS: dict[str, tuple[bytes, bytes]] = {
+    "an unknown type": (string(b"ssh-dss") + string(b"x"), string(b"ssh-dss") + string(b"x")),
+    "a type that is not text": (string(b"\xff"), string(b"\xff") + string(b"x")),
+    "a certificate": (string(b"ssh-ed25519-cert-v01@openssh.com"), string(b"ssh-ed25519") + string(b"x" * 64)),
+    "another curve": (ecdsa_blob(P256, b"nistp384", FULL_POINT), string(P256) + GOOD_PAIR),
+    "an unknown curve": (ecdsa_blob(P256, b"nistp1", FULL_POINT), string(P256) + GOOD_PAIR),
+    "a compressed point": (
+        ecdsa_blob(P256, b"nistp256", POINT.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)),
+        string(P256) + GOOD_PAIR,
+    ),
+    "no point of the curve": (ecdsa_blob(P256, b"nistp256", b"\x04" + b"\1" * 64), string(P256) + GOOD_PAIR),
+    "something after the key": (ecdsa_blob(P256, b"nistp256", FULL_POINT) + b"x", string(P256) + GOOD_PAIR),
+    "a signature of another type": (ecdsa_blob(P256, b"nistp256", FULL_POINT), string(b"ssh-ed25519") + GOOD_PAIR),
+    "r that is zero": (ecdsa_blob(P256, b"nistp256", FULL_POINT), string(P256) + string(string(b"") + mpint(1))),
+    "r with a zero in front": (
+        ecdsa_blob(P256, b"nistp256", FULL_POINT), string(P256) + string(string(b"\0\1") + mpint(1))
+    ),
+    "r that is negative": (ecdsa_blob(P256, b"nistp256", FULL_POINT), string(P256) + string(string(b"\x80") + mpint(1))),
+    "a wrong pair": (ecdsa_blob(P256, b"nistp256", FULL_POINT), string(P256) + GOOD_PAIR),
+    "a security key of another curve": (
+        string(SK_P256) + string(b"nistp384") + string(FULL_POINT) + string(b"ssh:"),
+        string(SK_P256) + GOOD_PAIR + b"\1\0\0\0\0",
+    ),
+    "a weak security key": (
+        string(b"sk-ssh-ed25519@openssh.com") + string(b"\1" + bytes(31)) + string(b"ssh:"),
+        string(b"sk-ssh-ed25519@openssh.com") + string(bytes(64)) + b"\1\0\0\0\0",
+    ),
+    "a short RSA key": (
+        string(b"ssh-rsa") + string(b"\1\0\1") + string(b"\0" + b"\xff" * 255),
+        string(b"rsa-sha2-512") + string(bytes(255)),
+    ),
+    "RSA with SHA-1": (
+        string(b"ssh-rsa") + string(b"\1\0\1") + string(MODULUS), string(b"ssh-rsa") + string(bytes(256))
+    ),
+    "an RSA exponent of one": (
+        string(b"ssh-rsa") + string(b"\1") + string(MODULUS), string(b"rsa-sha2-512") + string(bytes(256))
+    ),
+    "a wrong RSA signature": (
+        string(b"ssh-rsa") + string(b"\1\0\1") + string(MODULUS), string(b"rsa-sha2-512") + string(bytes(256))
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD_KEYS)
+def test_odd_keys_meet_no_challenge(name: str) -> None:
+    """Even where they are enrolled: refused, in our own words."""
+    blob, signature = ODD_KEYS[name]
+    line = f"x {base64.b64encode(blob).decode()}"
+    with pytest.raises(InvalidValue):
+        verify_challenge(armour(Sshsig(blob, CHALLENGE_NAMESPACE, signature)), NONCE, [line])
+
+
+@pytest.mark.parametrize("line", ["", "ssh-ed25519", "ssh-ed25519 %", "ssh-ed25519 AAAA"])
+def test_a_damaged_enrolled_key_is_passed_over(line: str) -> None:
+    """It is nobody's, and stops nobody else."""
+    made = KEY.sign(Namespace.GRANT, NONCE.encode())
+    sig = parse_sshsig(made)
+    with pytest.raises(InvalidValue, match="not for 'jitsudo-challenge@1'"):
+        verify_challenge(made, NONCE, [line, KEY.public_line("x")])
+    with pytest.raises(InvalidValue, match="does not count"):
+        verify_challenge(armour(Sshsig(sig.public_key, CHALLENGE_NAMESPACE, sig.signature)), NONCE, [line])
