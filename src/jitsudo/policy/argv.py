@@ -236,7 +236,7 @@ class _Line:
             if known is None:
                 raise _Refused(f"{_shown(spelling)} is not an option that is known", index)
             rest = argument[position + 1 :]
-            if known[0].value in ("none", "many"):
+            if known[0].value in ("none", "optional-long", "many"):
                 self._add(known, spelling, None, index)
             elif rest or known[0].value == "optional":
                 self._add(known, spelling, rest or None, index)

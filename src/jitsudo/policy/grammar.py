@@ -13,7 +13,7 @@ from jitsudo.types import AbsPath
 
 Syntax = Literal["getopt", "single-dash", "key-value", "literal"]
 Order = Literal["permute", "posix"]
-ValueKind = Literal["none", "required", "optional", "number", "many"]
+ValueKind = Literal["none", "required", "optional", "optional-long", "number", "many"]
 
 # Where an option, an operand or a program leads: what it gives to whoever chooses its value.
 WayOut = Literal[
@@ -28,8 +28,9 @@ WayOut = Literal[
 
 @dataclass(frozen=True, slots=True)
 class KnownOption:
-    """One option, whatever it is called. `value` optional: only attached; number: attached, or the next argument if that is
-    a number; many: it takes a part of the command line that no model reads, so that no line with it can be read.
+    """One option, whatever it is called. `value` optional: only attached; optional-long: only attached, and only to a long
+    spelling; number: attached, or the next argument if that is a number; many: it takes a part of the command line that no
+    model reads, so that no line with it can be read.
 
     `is_global`: it may also follow the sub-command. `chdir`: its value is the folder against which relative paths are read,
     each against the one before. `moves`: it changes folder for a part of the line only, so that relative paths beside it

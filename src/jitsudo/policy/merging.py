@@ -173,6 +173,7 @@ class Merger:
             ("required", "none"): "takes a value: write its type instead of flag, e.g. int, or any",
             ("required", "optional"): "always takes a value: write its type without `optional`",
             ("optional", "required"): "takes its value attached, if any: write {optional: TYPE}, or flag",
+            ("optional-long", "required"): "takes its value attached, if any: write {optional: TYPE}, or flag",
         }
         cure = cures.get((known.value, said))
         if known.value == "many":
@@ -270,7 +271,7 @@ def _as_harmless(known: KnownOption) -> Option:
     return Option(
         known.spellings,
         Flag() if known.value == "none" else AnyValue(),
-        attached_only=known.value == "optional",
+        attached_only=known.value not in ("none", "required"),
         repeat=True,
         harmless=True,
     )

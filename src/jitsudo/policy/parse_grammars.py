@@ -29,9 +29,11 @@ _VALUES: Mapping[str, ValueKind] = {
     "flag": "none",
     "value": "required",
     "optional": "optional",
+    "optional-long": "optional-long",
     "number": "number",
     "many": "many",
 }
+_EVERYWHERE: tuple[ValueKind, ...] = ("none", "required", "many")
 _WORDS = (*_VALUES, "global", "harmless", "chdir", "moves", "secret", *_WAYS_OUT)
 MAX_DEPTH = 8
 
@@ -168,7 +170,7 @@ class _GrammarReader:
         if len(kinds) != 1 or len(set(words)) != len(words):
             message = f"an option is exactly one of {', '.join(_VALUES)}; and each word stands once"
             self._reader.error(node.pos, message)
-        elif (kind in ("optional", "number") and syntax != "getopt") or (kind == "none" and syntax == "key-value"):
+        elif (syntax != "getopt" and kind not in _EVERYWHERE) or (syntax == "key-value" and kind == "none"):
             self._reader.error(node.pos, f"{kinds[0]} does not go with syntax: {syntax}")
         if kind == "none" and ("chdir" in words or "secret" in words):
             self._reader.error(node.pos, "chdir and secret are about a value, and a flag has none")

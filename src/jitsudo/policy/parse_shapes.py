@@ -18,7 +18,7 @@ SHAPE_KEYS = ("order", "options", "subcommands", "operands", "harmless")
 _ORDERS: tuple[Order, ...] = ("posix", "permute")
 # getopt(3): a letter is any graphic character but `-`, `:` and `;`; a comma separates spellings here.
 _GETOPT = re.compile(r"-[!-+./0-9<-~]|--[A-Za-z0-9][A-Za-z0-9._+-]*")
-_SINGLE_DASH = re.compile(r"--?[A-Za-z0-9?#][A-Za-z0-9._+:-]*|[!()]")
+_SINGLE_DASH = re.compile(r"--?[A-Za-z0-9?#][A-Za-z0-9._+:=-]*|[!()]")
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _SHAPES = {"getopt": _GETOPT, "single-dash": _SINGLE_DASH, "key-value": _KEYWORD, "literal": _SINGLE_DASH}
 _EXAMPLES = {"getopt": '"-n, --lines"', "single-dash": '"-name"', "key-value": '"of"', "literal": '"-n, --lines"'}

@@ -393,3 +393,13 @@ def test_what_may_or_may_not_be_the_number_is_refused(following: str) -> None:
     by = grammar(known("-n, --lines", "number"), known("-f"))
     for option in ("-n", "-fn", "--lines"):
         assert "may be the value of" in why_not(by, option, following)
+
+
+def test_a_value_may_belong_to_the_long_spelling_alone() -> None:
+    """`tail -f` takes none, `--follow=name` does; they are one option."""
+    by = grammar(known("-f, --follow", "optional-long"), known("-n", "required"))
+    assert plain(read(by, "-fn", "5", "--follow=name", "--follow", "x")) == (
+        [("-f", None), ("-n", "5"), ("--follow", "name"), ("--follow", None)],
+        ["x"],
+    )
+    assert why_not(by, "-fx") == "'-x' is not an option that is known"
