@@ -629,7 +629,7 @@ class JitsudoPolicy(sudo.Plugin):
             user = self.pam.user if self.pam is not None else self.user_info.get("user", "")
             why = self._pam_for(proof, user).account(may_change)
         except proof.NotProven as fault:
-            why = fault.message
+            raise Refusal(fault.message, *fault.hints) from fault
         if why is None:
             return
         # Put before the daemon anew, so that it is on record as what it is; whatever it says, this command does not run.
@@ -654,7 +654,7 @@ class JitsudoPolicy(sudo.Plugin):
             try:
                 pam = self._pam_for(proof, self.pam.user if self.pam is not None else self.user_info.get("user", ""))
             except proof.NotProven as fault:
-                raise SudosOwn(fault.message, *fault.hints) from fault
+                raise Refusal(fault.message, *fault.hints) from fault
             if not user_pwd:
                 return ()  # a bare uid has no account to open a session for
             is_shell = "true" in (self.settings.get("run_shell"), self.settings.get("login_shell"))
