@@ -24,6 +24,14 @@ from jitsudo.wire.framing import Json
 log = logging.getLogger("jitsudod")
 
 
+def prepared(asked: Asked, verdict: Allow, descriptors: Descriptors) -> Json:
+    """What sudo is told, once the file that it found is seen to be the rule's. Blocks. Raises Denied, InvalidValue."""
+    # Of a login shell, which the database names, the front end has no descriptor; of an editor's, the edit is what counts.
+    if asked.invoked.mode in ("command", "shell"):
+        check_same_file(verdict.path, asked.check.command, descriptors)
+    return launched(asked, terms_of(verdict), descriptors.get("root"))
+
+
 class Allowing:
     """Carries an allow out."""
 
@@ -47,10 +55,9 @@ class Allowing:
         return {"verdict": "allow", "session": None, "token": None, **reply}
 
     async def allow(
-        self, asked: Asked, verdict: Allow, grant: HeldGrant, pid: int, descriptors: Descriptors
+        self, asked: Asked, verdict: Allow, grant: HeldGrant, pid: int, descriptors: Descriptors, reply: Json
     ) -> tuple[Session, Json] | Deny:
-        """The session and the reply; Deny where a limit is reached. Raises Failed, Denied: nothing is allowed then."""
-        reply = await self._gate.run(asked.behind.person, lambda: self._prepared(asked, verdict, descriptors))
+        """The session and the reply, which was prepared; Deny where a limit is reached. Raises Failed, Denied."""
         now = self._state.trusted_now()  # what was looked up may have taken its time
         if now.wall >= grant.not_after:
             raise Denied("the grant ended just now")
@@ -83,13 +90,6 @@ class Allowing:
         """For how many seconds another grant of the role could cover the session after this one."""
         terms = self._state.require_policy().policy.roles[grant.role].request
         return 0 if terms is None else int(terms.max_duration)
-
-    @staticmethod
-    def _prepared(asked: Asked, verdict: Allow, descriptors: Descriptors) -> Json:
-        # Of a login shell, which the database names, the front end has no descriptor; of an editor's, the edit is what counts.
-        if asked.invoked.mode in ("command", "shell"):
-            check_same_file(verdict.path, asked.check.command, descriptors)
-        return launched(asked, terms_of(verdict), descriptors.get("root"))
 
     def _entries(self, asked: Asked, verdict: Allow, grant: HeldGrant, session: Session) -> list[Entry]:
         journal, facts = self._state.journal, asked.facts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jitsudo.daemon.caller import Behind, identify_caller
+from jitsudo.daemon.caller import Behind, identify_with
 from jitsudo.daemon.connection import Descriptors
 from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.passed import caller_cwd
@@ -65,17 +65,24 @@ class Asking:
         """Raises Denied, InvalidValue, NotFound, Failed, TimedOut: nothing is decided on what is not understood."""
         options = parse_settings(check.invocation.settings, check.env_add)
         check_supported(options, listing=False)
-        behind = await identify_caller(peer, check.invocation, self._state.people, self._sessions)
         if check.sub_command:
             raise Denied("programs inside an intercepted shell are not supported yet")
+        behind, target = await identify_with(
+            peer,
+            check.invocation,
+            self._state.people,
+            self._sessions,
+            lambda caller, accounts: resolve_target(options, caller, accounts),
+        )
         cwd = await self._cwd(behind, descriptors)
-        return await self.typed(check, behind, options, cwd, peer.pid)
+        return self.typed(check, behind, target, options, cwd, peer.pid)
 
-    async def typed(self, check: Check, behind: Behind, options: Options, cwd: AbsPath, pid: int) -> Asked:
-        """The same where caller and folder are known."""
+    def typed(
+        self, check: Check, behind: Behind, target: Target, options: Options, cwd: AbsPath, pid: int
+    ) -> Asked:
+        """The same where caller, target and folder are known."""
         if not check.argv:
             raise Denied("no command was given", "give the command itself: sudo COMMAND")
-        target = await self._state.people.ask(lambda accounts: resolve_target(options, behind.caller, accounts))
         shells = frozenset() if options.mode in ("command", "edit") else listed_shells()
         what = invoked(options, target, check.argv, check.command, shells)
         action = Action(

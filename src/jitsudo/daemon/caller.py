@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from jitsudo.daemon.people import People
 from jitsudo.daemon.session import Session
@@ -13,6 +15,8 @@ from jitsudo.host.accounts import Accounts
 from jitsudo.host.peer import Peer, read_credentials
 from jitsudo.types import Account, Person
 from jitsudo.wire.calls import Invocation
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,14 @@ class Behind:
 
 async def identify_caller(peer: Peer, invocation: Invocation, people: People, sessions: Sessions) -> Behind:
     """Raises Denied where anything does not fit, InvalidValue where `user_info` is malformed."""
+    behind, _ = await identify_with(peer, invocation, people, sessions, lambda _caller, _accounts: None)
+    return behind
+
+
+async def identify_with(
+    peer: Peer, invocation: Invocation, people: People, sessions: Sessions, also: Callable[[Caller, Accounts], T]
+) -> tuple[Behind, T]:
+    """The same, and what else there is to ask the user database, in one go. Raises what `also` raises, too."""
     caller = parse_user_info(invocation.user_info)
     try:
         process = read_credentials(peer.pid)
@@ -47,13 +59,14 @@ async def identify_caller(peer: Peer, invocation: Invocation, people: People, se
     # A grant's role goes with the person, whatever uid a command inside a session has.
     uid, login_uid = (caller.uid, process.login_uid) if session is None else (session.person.uid, session.person.login_uid)
 
-    def look_up(accounts: Accounts) -> tuple[Account | None, Person]:
-        return accounts.by_uid(caller.uid), accounts.person(uid, login_uid)
+    def look_up(accounts: Accounts) -> tuple[Account | None, Person, T]:
+        try:
+            account, person = accounts.by_uid(caller.uid), accounts.person(uid, login_uid)
+        except NotFound as error:
+            raise Denied(error.sentence, "getent passwd") from None
+        return account, person, also(caller, accounts)
 
-    try:
-        account, person = await people.ask(look_up)
-    except NotFound as error:
-        raise Denied(error.sentence, "getent passwd") from None
+    account, person, more = await people.ask(look_up)
     if account is None or account.name != caller.name:
         raise Denied(f"uid {int(caller.uid)} has no unambiguous entry in the user database", "getent passwd")
-    return Behind(person, account, caller, session)
+    return Behind(person, account, caller, session), more

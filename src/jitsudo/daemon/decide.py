@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from jitsudo.daemon.allowing import Allowing
+from jitsudo.daemon.allowing import Allowing, prepared
 from jitsudo.daemon.asking import Asked, Asking
 from jitsudo.daemon.caller import identify_caller
 from jitsudo.daemon.challenging import CONNECTION_SECONDS, Challenging, Question
@@ -131,11 +131,14 @@ class Decide:
         now = self._state.trusted_now()
         if asked.check.account is not None:
             return self._refusing.account(asked.facts, asked.check.account, now)
-        judged = await self._judging.judge(context, asked, question.descriptors, question.proofs, now)
+        descriptors = question.descriptors
+        judged = await self._judging.judge(
+            context, asked, descriptors, question.proofs, now, lambda allow: prepared(asked, allow, descriptors)
+        )
         verdict = judged.verdict
-        if isinstance(verdict, Allow):
+        if isinstance(verdict, Allow) and judged.prepared is not None:
             grant = next(g for g in judged.held if g.id == verdict.grant)
-            allowed = await self._allowing.allow(asked, verdict, grant, context.peer.pid, question.descriptors)
+            allowed = await self._allowing.allow(asked, verdict, grant, context.peer.pid, descriptors, judged.prepared)
             if isinstance(allowed, Deny):
                 return self._refusing.deny(asked.facts, allowed, now)
             session, reply = allowed
@@ -143,7 +146,9 @@ class Decide:
             return reply
         if isinstance(verdict, Challenge):
             return self._challenging.ask(context.connection, question, verdict, now)
-        return self._refusing.deny(asked.facts, verdict, now)
+        if isinstance(verdict, Deny):
+            return self._refusing.deny(asked.facts, verdict, now)
+        raise Denied("the decision could not be prepared")
 
     async def _root(self, asked: Asked, question: Question) -> Json:
         now = self._state.now()  # whatever the clock: it is root who sets it right

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from jitsudo.daemon.asking import Asked
 from jitsudo.daemon.caller import Behind
@@ -21,8 +21,9 @@ from jitsudo.host.peer import Peer
 from jitsudo.host.source import Sources
 from jitsudo.host.world import HostWorld
 from jitsudo.policy.evaluate import evaluate
-from jitsudo.policy.verdict import UNKNOWN_SOURCE, Circumstances, Deny, HeldGrant, Source, Verdict
+from jitsudo.policy.verdict import UNKNOWN_SOURCE, Allow, Circumstances, Deny, HeldGrant, Source, Verdict
 from jitsudo.types import GrantId, Moment
+from jitsudo.wire.framing import Json
 
 log = logging.getLogger("jitsudod")
 
@@ -38,10 +39,11 @@ class Proofs:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The verdict, and the grants among which it was found."""
+    """The verdict, the grants among which it was found and, for an allow, what was prepared for it."""
 
     verdict: Verdict
-    held: Sequence[HeldGrant] = field(default=())
+    held: Sequence[HeldGrant]
+    prepared: Json | None
 
 
 class Judging:
@@ -57,16 +59,31 @@ class Judging:
         self._gate = gate
         self._noted: dict[GrantId, str] = {}
 
-    async def judge(self, context: Context, asked: Asked, descriptors: Descriptors, proofs: Proofs, now: Moment) -> Judged:
-        """Raises Denied, Failed, TimedOut: to a front end that is a deny."""
+    async def judge(
+        self,
+        context: Context,
+        asked: Asked,
+        descriptors: Descriptors,
+        proofs: Proofs,
+        now: Moment,
+        prepare: Callable[[Allow], Json] = lambda _: {},
+    ) -> Judged:
+        """`prepare` is called for an allow, in the same thread. Raises Denied, Failed, TimedOut, and what `prepare` raises."""
         held, refused = await self.grants(asked.behind, now)
         context.waiting_for = "the command's paths are being looked up"
-        verdict = await self._evaluate(context.peer, asked, held, self._circumstances(asked, proofs, now), now, descriptors)
+        circumstances = self._circumstances(asked, proofs, now)
+        question = self._question(context.peer, asked, held, circumstances, now, descriptors)
+
+        def run() -> tuple[Verdict, Json | None]:
+            verdict = question()
+            return verdict, prepare(verdict) if isinstance(verdict, Allow) else None
+
+        verdict, prepared = await self._gate.run(asked.behind.person, run)
         for fault in verdict.faults:
             log.error("evaluation: %s", fault)
         if isinstance(verdict, Deny):
             verdict = with_state(verdict, asked.behind.person, self._state, refused)
-        return Judged(verdict, held)
+        return Judged(verdict, held, prepared)
 
     async def grants(self, behind: Behind, now: Moment) -> tuple[list[HeldGrant], list[DocumentRefused]]:
         """The person's grants that count here, and why others do not."""
@@ -101,7 +118,7 @@ class Judging:
             confirmed=proofs.confirmed,
         )
 
-    async def _evaluate(
+    def _question(
         self,
         peer: Peer,
         asked: Asked,
@@ -109,7 +126,8 @@ class Judging:
         circumstances: Circumstances,
         now: Moment,
         descriptors: Descriptors,
-    ) -> Verdict:
+    ) -> Callable[[], Verdict]:
+        """The evaluation, for a thread."""
         policy, host, action = self._state.require_policy().policy, self._state.host, asked.action
         roles = [policy.roles[grant.role] for grant in held]
         by_source = any(role.when.source for role in roles)
@@ -122,7 +140,7 @@ class Judging:
                     raise Denied("the current directory is not what it is called", "change to it by its full name")
                 return evaluate(action, policy, held, host, now, world, replace(circumstances, source=source))
 
-        return await self._gate.run(asked.behind.person, run)
+        return run
 
 
 def found_source(sources: Sources, peer: Peer) -> Source:

@@ -13,6 +13,7 @@ from jitsudo.daemon.server import Context
 from jitsudo.daemon.sessions import Sessions
 from jitsudo.daemon.state import DaemonState
 from jitsudo.elevation.options import Options, check_supported, parse_settings
+from jitsudo.elevation.runas import resolve_target
 from jitsudo.errors import Denied, NotFound
 from jitsudo.host.accounts import Accounts
 from jitsudo.policy.describe import describe_rule
@@ -69,7 +70,8 @@ class Listing:
         self, context: Context, call: ListCommands, behind: Behind, options: Options, now: Moment
     ) -> Json:
         check = Check(call.invocation, call.argv, (), call.command, (), sub_command=False)
-        asked = await self._asking.typed(check, behind, options, AbsPath("/"), context.peer.pid)
+        target = await self._state.people.ask(lambda accounts: resolve_target(options, behind.caller, accounts))
+        asked = self._asking.typed(check, behind, target, options, AbsPath("/"), context.peer.pid)
         judged = await self._judging.judge(context, asked, context.descriptors, Proofs(), now)
         verdict = judged.verdict
         if isinstance(verdict, Allow):

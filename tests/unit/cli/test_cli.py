@@ -323,7 +323,7 @@ def test_arguments_that_are_not_utf8_are_sent_as_they_are(run: Any) -> None:
 
 MAIN = """import sys
 from jitsudo import client
-client.Client.__init__.__defaults__ = (sys.argv[1],)
+client.Client.__init__.__defaults__ = (sys.argv[1], *client.Client.__init__.__defaults__[1:])
 from jitsudo.cli.main import main
 """
 

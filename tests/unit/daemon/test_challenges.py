@@ -176,6 +176,7 @@ def test_a_new_question_takes_the_place_of_the_one_before() -> None:
         other = check("uname", settings=["ignore_ticket=true"])
         replies = await w.sudo(check("id"), other, answer("proven"), answer("declined"))
         assert verdicts(replies) == ["challenge", "challenge", "challenge", "deny"]
+        assert "command.denied" in await w.types()  # which waits until all is written
         rows = [r.content() for r in w.state.ledger.after(0, 1000) if r.type == "command.denied"]
         assert [row["argv"] for row in rows] == [["id"], ["uname"]]
 

@@ -66,7 +66,7 @@ os.chdir("/")
 os.setgroups([])
 os.setresgid(uid, uid, uid)
 os.setresuid(uid, uid, uid)
-client.Client.__init__.__defaults__ = (path,)
+client.Client.__init__.__defaults__ = (path, *client.Client.__init__.__defaults__[1:])
 sys.exit(main.main(sys.argv[4:]))
 """
 

@@ -151,7 +151,8 @@ class World:
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-c",
             "import os, sys\nfrom jitsudo import client\nfrom jitsudo.cli import main\nos.setresuid(1, 1, 1)\n"
-            "client.Client.__init__.__defaults__ = (sys.argv[1],)\nsys.exit(main.main(sys.argv[2:]))",
+            "client.Client.__init__.__defaults__ = (sys.argv[1], *client.Client.__init__.__defaults__[1:])\n"
+            "sys.exit(main.main(sys.argv[2:]))",
             str(self.folder / "control"), "request", role, "--reason", "x", "--json",
             stdout=asyncio.subprocess.PIPE, env={"PYTHONPATH": str(SRC)},
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import threading
 import time
@@ -212,13 +213,13 @@ def test_what_the_question_raises_comes_back(service: Service) -> None:
 def test_without_threads_nobody_is_found(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """A refusal with a sentence, and the room is given back."""
 
-    def no_threads(_self: threading.Thread) -> None:
+    def no_threads(*_given: object) -> int:
         raise RuntimeError("can't start new thread")
 
     async def main() -> str:
         people = People(service)
         with monkeypatch.context() as patched:
-            patched.setattr(threading.Thread, "start", no_threads)
+            patched.setattr(_thread, "start_new_thread", no_threads)
             answer = await ask(people, ALICE, quick)
         assert people._turns[ALICE]._value == LOOKUPS_A_PERSON
         return answer
