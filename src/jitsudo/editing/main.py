@@ -60,23 +60,26 @@ def edit(plan: EditPlan, person: Editing) -> int:
             if status != 0:
                 say(f"the editor ended with status {status}: nothing was installed")
                 return 1
-            texts = desk.read_back()  # (3)
-            edited = [pair for pair in zip(originals, texts, strict=True) if pair[0].is_new or pair[0].content != pair[1]]
-            if not edited:
-                say("unchanged")
-                return 0
-            if passes(plan.check, edited):  # (4)
-                break
+            try:
+                edited = changed(originals, desk.read_back())  # (3)
+                if not edited:
+                    say("unchanged")
+                    return 0
+                if passes(plan.check, edited):  # (4)
+                    for original, text in edited:
+                        install_on_record(original, text)
+                    return 0
+            except BaseException:
+                say("what you wrote is kept in:", *(f"  {path}" for path in desk.keep()))
+                raise
             if not wants_to_go_on():  # (5)
                 say("nothing was installed")
                 return 1
-        try:
-            for original, text in edited:
-                install_on_record(original, text)
-        except BaseException:
-            say("what you wrote is kept in:", *(f"  {path}" for path in desk.keep()))
-            raise
-    return 0
+
+
+def changed(originals: Sequence[Original], texts: Sequence[bytes]) -> list[Edited]:
+    """What there is to install: a file that does not exist yet and got no text is not made."""
+    return [(original, text) for original, text in zip(originals, texts, strict=True) if original.content != text]
 
 
 def passes(check: Sequence[str], edited: Sequence[Edited]) -> bool:
@@ -138,7 +141,7 @@ def _digest(content: bytes) -> Digest:
 
 def printable(output: bytes) -> list[str]:
     """Lines that cannot steer the terminal: the check quotes what the person wrote, and so may somebody else's text."""
-    lines = output.decode("utf-8", "backslashreplace").split("\n")
+    lines = output.decode("utf-8", "backslashreplace").replace("\r\n", "\n").split("\n")
     return ["  " + "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in line) for line in lines if line]
 
 

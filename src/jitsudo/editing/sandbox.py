@@ -26,6 +26,8 @@ from jitsudo.errors import Failed
 CHECK_SECONDS: Final = 60.0
 MAX_OUTPUT_BYTES: Final = 65_536
 SIGNALLED: Final = 128  # and the signal's number, as a shell says it
+SCRATCH_DEPTH: Final = 3
+MAX_SCRATCH_FOLDERS: Final = 2_000
 MAX_ENTRIES: Final = 5_000  # of a folder that has to be put together anew
 ENVIRONMENT: Final[Mapping[str, str]] = {
     "PATH": SECURE_PATH, "HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/sh", "LANG": "C.UTF-8",
@@ -127,10 +129,18 @@ def _confine(program: str, argv: Sequence[str], edited: Sequence[tuple[Original,
         syscalls.die_with_parent(signal.SIGKILL)
         flags = syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
         syscalls.mount("proc", "/proc", "proc", flags)
-        _execute(program, argv, output)
-    _, status = os.waitpid(inner, 0)
+        # Not the check itself: the first process ignores signals that would end another (abort(3), say). When it ends, all do.
+        check = os.fork()
+        if check == 0:
+            _execute(program, argv, output)
+        os._exit(_status_of(check))
+    os._exit(_status_of(inner))
+
+
+def _status_of(child: int) -> int:
+    _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
-    os._exit(code if code >= 0 else SIGNALLED - code)
+    return code if code >= 0 else SIGNALLED - code
 
 
 def _execute(program: str, argv: Sequence[str], output: int) -> NoReturn:
@@ -160,13 +170,23 @@ def _scratch(folder: str) -> None:
 
 
 def _folders_below(folder: str) -> list[tuple[str, os.stat_result]]:
+    """The uppermost ones first, and not all there may be: enough for pid files and logs."""
     found: list[tuple[str, os.stat_result]] = []
-    for path, names, _ in os.walk(folder):
-        for name in names:
-            status = os.lstat(f"{path}/{name}")
-            if stat.S_ISDIR(status.st_mode) and len(found) < MAX_ENTRIES:
-                found.append((f"{path}/{name}", status))
+    level = [folder]
+    for _ in range(SCRATCH_DEPTH):
+        inner = []
+        for path in level:
+            with contextlib.suppress(OSError), os.scandir(path) as entries:
+                inner += [(entry.path, entry.stat(follow_symlinks=False)) for entry in entries if _is_folder(entry)]
+            if len(found) + len(inner) > MAX_SCRATCH_FOLDERS:
+                return found
+        found += inner
+        level = [path for path, _ in inner]
     return found
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False)
 
 
 def _put_in_place(edited: Sequence[tuple[Original, bytes]]) -> None:
