@@ -13,16 +13,12 @@ from dataclasses import dataclass, field
 
 from jitsudo.policy.grammar import Grammar, GrammarShape, KnownOption, Order
 from jitsudo.policy.issues import shown
-from jitsudo.policy.paths import Place, path_matches
-from jitsudo.policy.rules import ArgumentType, GlobText, IntRange, LiteralText, OneOf, Operand, PathUnder
-from jitsudo.types import is_plain_text
 
 MAX_ARGUMENTS = 4096  # each may cost a walk through the file system
 MAX_FOUND_OPTIONS = 4096  # a bundle of 128 KiB would otherwise be as many options
 MAX_BUNDLE_CHARS = 256
 MAX_SHOWN_CHARS = 64
 _NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,8})")
-MAX_INT_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +90,7 @@ def read_arguments(grammar: Grammar, arguments: Sequence[str]) -> Reading | Unre
                 line.read_single_dash()
             case "key-value":
                 line.read_key_value()
-            case "literal":
+            case _:
                 line.take_operands(0)
         return line.reading()
     except _Refused as refused:
@@ -310,57 +306,3 @@ class _Line:
         if self.grammar.refused_operands and argument.startswith(self.grammar.refused_operands):
             raise _Refused(f"the program reads {_shown(argument)} in a way of its own", index)
         self.operands.append(Word(argument, index))
-
-
-def argument_matches(type_: ArgumentType, text: str, place: Place) -> bool:
-    """Whether one argument is of this type. What begins with `-` is an option, unless a rule names it word by word."""
-    if isinstance(type_, LiteralText):
-        return text == type_.text
-    if isinstance(type_, OneOf):
-        return text in type_.texts and is_plain_text(text)
-    if text.startswith("-"):
-        return False
-    if isinstance(type_, IntRange):
-        return int_matches(type_, text)
-    if isinstance(type_, GlobText):
-        return type_.pattern.matches(text)
-    # Every other type belongs to a later version; the rule that uses it never gets here (its `unsupported` says why).
-    return isinstance(type_, PathUnder) and path_matches(type_, text, place)
-
-
-def int_matches(type_: IntRange, text: str) -> bool:
-    """Plain ASCII digits within the range."""
-    if not (0 < len(text) <= MAX_INT_DIGITS and text.isascii() and text.isdigit()):
-        return False
-    return type_.least <= int(text) and (type_.most is None or int(text) <= type_.most)
-
-
-def operands_match(operands: Sequence[Operand], arguments: Sequence[str], place: Place) -> bool:
-    """Whether the arguments, all of them, are these operands in this order.
-
-    One pass for each operand over the places where it may begin: time grows with operands times arguments, never faster.
-    """
-    if "--" in arguments or len(arguments) > MAX_ARGUMENTS:
-        return False
-    begins = [True] + [False] * len(arguments)
-    for operand in operands:
-        begins = _ends(operand, begins, arguments, place)
-    return begins[-1]
-
-
-def _ends(operand: Operand, begins: list[bool], arguments: Sequence[str], place: Place) -> list[bool]:
-    """Where the operand may end (and the next begin), given where it may begin."""
-    before = [0]
-    for begin in begins:
-        before.append(before[-1] + begin)
-    ends = [False] * len(begins)
-    run = 0  # how many arguments up to here are of the type, without a gap
-    for end in range(len(begins)):
-        # Looking is worth its cost only where some beginning can be reached without a gap.
-        if end:
-            wanted = before[end] > before[end - 1 - run]
-            run = run + 1 if wanted and argument_matches(operand.type, arguments[end - 1], place) else 0
-        longest = run if operand.most is None else min(run, operand.most)
-        if operand.least <= longest:
-            ends[end] = before[end - operand.least + 1] > before[end - longest]
-    return ends

@@ -184,10 +184,11 @@ class Merger:
     def _check_unknown(self, pos: Pos, option: Option, level: _Level, above: list[_Level]) -> None:
         names = [spelling for one in (*above, level) if one.known for spelling in one.known.by_spelling]
         for spelling in option.spellings:
-            if any(one.known is not None and spelling in one.known.by_spelling for one in above):
+            whole = next((name for name in names if spelling.startswith("--") and name.startswith(spelling)), spelling)
+            if whole != spelling:
+                self._reader.error(pos, f"'{spelling}' is an abbreviation; write {whole}")
+            elif spelling in names:
                 self._reader.error(pos, f"'{spelling}' stands before the sub-command: name it there")
-            elif spelling.startswith("--") and any(name.startswith(spelling) for name in names):
-                self._reader.error(pos, f"'{spelling}' is an abbreviation: {unknown(spelling, names, word='')}")
             else:
                 guess = unknown(spelling, names, word="")
                 self._reader.warning(pos, f"the grammar of {self._name} has no option {guess}; it is read as the rule says")
