@@ -32,6 +32,8 @@ _NOT_PLAIN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 
+_UNWRITABLE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+
 
 def is_plain_text(text: str) -> bool:
     """Whether `text` can be shown and logged as it is: no control characters, surrogates or bidirectional overrides."""
@@ -42,7 +44,7 @@ def _check_text(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise InvalidValue(f"{what} is not text")
     # Surrogates that do not stand for a byte (PEP 383) cannot be written anywhere.
-    if any(0xD800 <= ord(c) <= 0xDFFF and not 0xDC80 <= ord(c) <= 0xDCFF for c in value):
+    if not value.isascii() and _UNWRITABLE.search(value):
         raise InvalidValue(f"{what} is not text")
     return value
 

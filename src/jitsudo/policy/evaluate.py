@@ -26,6 +26,7 @@ from jitsudo.policy.analysis import Holder, RoleFinding, analyse
 from jitsudo.policy.demands import challenge, is_proven
 from jitsudo.policy.guardrails import GuardrailFinding, check_guardrail
 from jitsudo.policy.index import index_of
+from jitsudo.policy.inside import lines_of
 from jitsudo.policy.issues import shown
 from jitsudo.policy.model import Never, Policy, Role
 from jitsudo.policy.paths import Place
@@ -181,7 +182,8 @@ def _check_guardrails(case: _Case, findings: Sequence[RoleFinding]) -> tuple[Gua
     """Those of these roles and those that bind all, by name."""
     bound = {g.name: g for finding in findings for g in case.policy.guardrails_of(finding.role)}
     rules = tuple(finding.match for finding in findings if isinstance(finding.match, CommandRule))
-    return tuple(check_guardrail(bound[name], case.action, case.place, rules) for name in sorted(bound))
+    lines = lines_of(case.action, rules, case.place)
+    return tuple(check_guardrail(bound[name], lines, case.place) for name in sorted(bound))
 
 
 def _least_asked(grant: HeldGrant, finding: RoleFinding, circumstances: Circumstances) -> tuple[int, int, int, str]:

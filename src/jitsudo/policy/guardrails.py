@@ -6,18 +6,16 @@ line is looked at as the program reads it, and one that cannot be read fires; wi
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jitsudo.policy.argv import MAX_ARGUMENTS, Reading, Unreadable, read_arguments
-from jitsudo.policy.inside import Line, known_grammar, lines_inside, whole_line
+from jitsudo.policy.inside import Line, Lines, known_grammar
 from jitsudo.policy.model import Effect, Guardrail
 from jitsudo.policy.paths import Place, is_same_program
 from jitsudo.policy.presence import any_operand_in, any_option_in, any_word_in
-from jitsudo.policy.rules import CommandRule, Match
+from jitsudo.policy.rules import Match
 from jitsudo.policy.values import may_be
-from jitsudo.policy.verdict import Action
 from jitsudo.types import AbsPath
 
 # What these ask for is not there yet; to go on without it would break the guardrail's promise.
@@ -50,20 +48,17 @@ class GuardrailFinding:
         return rail.message
 
 
-def check_guardrail(
-    guardrail: Guardrail, action: Action, place: Place, rules: Sequence[CommandRule] = ()
-) -> GuardrailFinding:
-    """Whether `guardrail` fires on the action, which `rules` would allow. Never raises: what raises has fired."""
+def check_guardrail(guardrail: Guardrail, lines: Lines, place: Place) -> GuardrailFinding:
+    """Whether `guardrail` fires on the action whose lines these are. Never raises: what raises has fired."""
     try:
-        why = _why(guardrail, action, place, rules)
+        why = _why(guardrail, lines, place)
         return GuardrailFinding(guardrail, why is not None, why or "what it looks for is not there")
     except Exception as error:  # noqa: BLE001  whatever goes wrong in here, the action must not be let through
         return GuardrailFinding(guardrail, True, "it could not be evaluated", f"guardrail {guardrail.name}: {error!r}")
 
 
-def _why(guardrail: Guardrail, action: Action, place: Place, rules: Sequence[CommandRule]) -> str | None:
-    match = guardrail.match
-    whole = whole_line(action)
+def _why(guardrail: Guardrail, lines: Lines, place: Place) -> str | None:
+    match, whole = guardrail.match, lines.whole
     if whole.argv and _is_command(match.command, whole, place):
         if guardrail.unsupported:
             return guardrail.unsupported[0]
@@ -71,7 +66,7 @@ def _why(guardrail: Guardrail, action: Action, place: Place, rules: Sequence[Com
             return why
     if len(whole.argv) > MAX_ARGUMENTS:
         return "too many arguments to look at"
-    inside = lines_inside(action, posixpath.basename(match.command), rules, place)
+    inside = lines.inside(match.command.rpartition("/")[2], place)
     if inside is None:
         return "too many commands inside this one to look at"
     for line in inside:
@@ -84,12 +79,12 @@ def _is_command(wanted: str, line: Line, place: Place) -> bool:
     """By the path as looked up, by what it resolves to, and for bare names by any name that it goes by."""
     path = line.path
     if path is None:
-        return posixpath.basename(line.argv[0]) == posixpath.basename(wanted)
+        return line.argv[0].rpartition("/")[2] == wanted.rpartition("/")[2]
     if path == wanted:
         return True
-    real = place.world.real_path(path)
+    real = place.folder(path)
     if "/" not in wanted:
-        return wanted in {posixpath.basename(name) for name in (path, real or path, *line.argv[:1])}
+        return any(name.rpartition("/")[2] == wanted for name in (path, real or path, *line.argv[:1]))
     target = AbsPath(wanted)
     real_target = place.folder(target) or target
     if real is not None and real in (target, real_target):

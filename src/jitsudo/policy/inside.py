@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from jitsudo.policy.argv import MAX_ARGUMENTS
 from jitsudo.policy.grammar import Grammar, GrammarShape, WayOut
 from jitsudo.policy.matching import nested_rules
 from jitsudo.policy.paths import Place, on_secure_path, other_spelling
@@ -35,30 +36,45 @@ class Line:
     argv: Sequence[str]
 
 
-def whole_line(action: Action) -> Line:
-    """The action's own command line, with a first word in the shell modes as well."""
-    if action.path is None or action.mode == "command":
-        return Line(action.path, action.argv)
-    return Line(action.path, (posixpath.basename(action.path), *action.argv))
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """An action's own command line, and the words among which others may stand.
+
+    `names`: the base names of the programs that rules admit there. `words`: lists of words, each with the base names in it.
+    """
+
+    whole: Line
+    names: frozenset[str]
+    words: Sequence[tuple[Sequence[str], Sequence[str]]]
+
+    def inside(self, name: str, place: Place) -> list[Line] | None:
+        """Those whose program may go by this base name, or is one that rules admit there; None if there are too many."""
+        found: list[Line] = []
+        for words, bases in self.words:
+            if name not in bases and self.names.isdisjoint(bases):
+                continue
+            for at, base in enumerate(bases):
+                if base == name or base in self.names:
+                    found.append(Line(_path_of(words[at], place), words[at:]))
+                    if len(found) > MAX_LINES:
+                        return None
+        return found
 
 
-def lines_inside(action: Action, name: str, rules: Sequence[CommandRule], place: Place) -> list[Line] | None:
-    """Those whose program may go by this base name, or is one that the rules admit there; None if there are too many."""
-    if not _may_run_others(action, rules, place):
-        return []
-    names = {name, *(posixpath.basename(inner.command) for rule in rules for inner in nested_rules(rule))}
-    found: list[Line] = []
-    for words in _word_lists(whole_line(action).argv[1:]):
-        for at, word in enumerate(words):
-            if posixpath.basename(word) in names:
-                found.append(Line(_path_of(word, place), words[at:]))
-                if len(found) > MAX_LINES:
-                    return None
-    return found
+def lines_of(action: Action, rules: Sequence[CommandRule], place: Place) -> Lines:
+    """What guardrails look at. `rules` are those that would allow the action."""
+    whole = Line(action.path, action.argv)
+    if action.path is not None and action.mode != "command":
+        whole = Line(action.path, (posixpath.basename(action.path), *action.argv))
+    names = frozenset(posixpath.basename(inner.command) for rule in rules for inner in nested_rules(rule))
+    if len(whole.argv) > MAX_ARGUMENTS or not (names or _may_run_others(action, place)):
+        return Lines(whole, names, ())
+    words = tuple((words, [word.rpartition("/")[2] for word in words]) for words in _word_lists(whole.argv[1:]))
+    return Lines(whole, names, words)
 
 
-def _may_run_others(action: Action, rules: Sequence[CommandRule], place: Place) -> bool:
-    if action.mode != "command" or any(nested_rules(rule) for rule in rules):
+def _may_run_others(action: Action, place: Place) -> bool:
+    if action.mode != "command":
         return action.mode != "edit"
     grammar = known_grammar(action.path, place)
     return grammar is None or grammar.unreadable or _runs(grammar.shape)

@@ -156,6 +156,9 @@ def operands_match(operands: Sequence[Operand], arguments: Arguments, place: Pla
 
     One pass for each operand over the places where it may begin: time grows with operands times arguments, never faster.
     """
+    if all(operand.least == operand.most == 1 and not isinstance(operand.type, CommandLine) for operand in operands):
+        same = len(operands) == len(arguments.texts)
+        return same and all(_operand_matches(operand, arguments, at, place) for at, operand in enumerate(operands))
     begins = [True] + [False] * len(arguments.texts)
     for number, operand in enumerate(operands, start=1):
         if isinstance(operand.type, CommandLine):

@@ -193,13 +193,3 @@ def _bytes(text: str) -> int:
     if not found:
         raise InvalidValue(f"not a size: {text!r}", "write e.g. 512, 64K or 10M")
     return int(found[1]) << 10 * ("KMGT".index(found[2]) + 1)
-
-
-def later_words(type_: ArgumentType) -> tuple[str, ...]:
-    """The word of a type that this version cannot match yet, if it is one."""
-    if isinstance(type_, LiteralText | OneOf | IntRange | GlobText | PathUnder):
-        return ()
-    if isinstance(type_, NamedType):
-        return (type_.word,)
-    words = {AnyValue: "any", Flag: "flag", NotType: "not", RegexText: "regex", CommandLine: "command"}
-    return (words[type(type_)],)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from jitsudo.errors import InvalidValue
 from jitsudo.policy.grammar import NO_GRAMMARS, Grammars
@@ -48,7 +49,7 @@ class Place:
         return self._programs[path]
 
     def folder(self, path: AbsPath) -> AbsPath | None:
-        """The real path of a folder that the policy names."""
+        """The real path of a folder or program that policy or action name."""
         if path not in self._resolved:
             self._resolved[path] = self.world.real_path(path)
         return self._resolved[path]
@@ -73,13 +74,11 @@ def lies_under(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-def folders_above(path: str) -> Iterator[AbsPath]:
+@lru_cache(maxsize=4096)
+def folders_above(path: str) -> tuple[AbsPath, ...]:
     """Every folder on the way to `path`, from `/` on: nothing is asked about a folder before those above it are safe."""
-    end = path.find("/", 1)
-    yield AbsPath("/")
-    while end != -1:
-        yield AbsPath(path[:end])
-        end = path.find("/", end + 1)
+    ends = [end for end in range(1, len(path)) if path[end] == "/"]
+    return (AbsPath("/"), *(AbsPath(path[:end]) for end in ends))
 
 
 def only_root_can_redirect(path: str, world: World) -> bool:
@@ -189,6 +188,7 @@ def _merged(path: str) -> str:
     return f"/usr{path}" if path.startswith(_MERGED) else path
 
 
+@lru_cache(maxsize=4096)
 def other_spelling(path: AbsPath) -> AbsPath | None:
     """The path under which the usr-merge shows the same file; None where it shows none."""
     if path.startswith(_MERGED):

@@ -8,7 +8,7 @@ from bench import HOST, NOW, PROVEN, MemoryWorld, act, grammars, held, load, rol
 from jitsudo.policy.argv import MAX_ARGUMENTS
 from jitsudo.policy.evaluate import Allow, Deny, evaluate
 from jitsudo.policy.guardrails import check_guardrail
-from jitsudo.policy.inside import MAX_LINES
+from jitsudo.policy.inside import MAX_LINES, lines_of
 from jitsudo.policy.paths import Place
 from jitsudo.types import AbsPath
 
@@ -46,7 +46,7 @@ def on() -> MemoryWorld:
 def fires(match: str, *argv: str, known: str = "", cwd: str = "/") -> bool:
     policy = load(f"version: 1\nguardrails:\n  g: {{match: {match}, then: deny, message: No.}}\n")
     place = Place(on(), AbsPath(cwd), "alice", grammars(known) if known else {})
-    return check_guardrail(policy.guardrails["g"], act(*argv, cwd=cwd), place).fired
+    return check_guardrail(policy.guardrails["g"], lines_of(act(*argv, cwd=cwd), (), place), place).fired
 
 
 HOSTS = '{command: /usr/bin/systemctl, any_option: ["-H, --host", "--root"]}'

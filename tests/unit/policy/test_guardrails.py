@@ -7,6 +7,7 @@ import pytest
 from bench import MemoryWorld, act, load, world
 from jitsudo.policy.argv import MAX_ARGUMENTS
 from jitsudo.policy.guardrails import GuardrailFinding, check_guardrail
+from jitsudo.policy.inside import lines_of
 from jitsudo.policy.paths import Place
 from jitsudo.policy.verdict import Action
 from jitsudo.types import AbsPath
@@ -14,7 +15,8 @@ from jitsudo.types import AbsPath
 
 def finding(match: str, action: Action, then: str = "deny", on: MemoryWorld | None = None) -> GuardrailFinding:
     policy = load(f"version: 1\nguardrails:\n  g: {{match: {match}, then: {then}, message: No.}}\n")
-    return check_guardrail(policy.guardrails["g"], action, Place(on or world(), action.cwd))
+    place = Place(on or world(), action.cwd)
+    return check_guardrail(policy.guardrails["g"], lines_of(action, (), place), place)
 
 
 def fires(match: str, action: Action, on: MemoryWorld | None = None) -> bool:
