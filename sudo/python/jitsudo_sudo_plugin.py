@@ -457,7 +457,7 @@ class JitsudoPolicy(sudo.Plugin):
         self.told = {"user_info": user_info, "settings": settings, "user_env": user_env}
         self.settings = dict(item.partition("=")[::2] for item in settings)
         self.user_info = dict(item.partition("=")[::2] for item in user_info)
-        self.channel = self.process = self.session = self.token = self.pam = None
+        self.channel = self.process = self.session = self.token = self.pam = self.executable = None
         self.accepted = 0
         self.shown = set()
 
@@ -480,9 +480,25 @@ class JitsudoPolicy(sudo.Plugin):
         except Outage as outage:
             session = token = None
             info, argv, env = self._root_alone(argv, env_add, path, outage)
+        info = self._pinned(info)
         self.session, self.token = session, token
         self.accepted += 1
         return sudo.RC.ACCEPT, info, argv, env
+
+    def _pinned(self, info):
+        """`execfd=command` is the file that the daemon was shown, and whose content it read: sudo executes that very one."""
+        wanted = [item for item in info if item.startswith("execfd=")]
+        if not wanted:
+            self._keep_executable(None)
+            return info
+        if wanted != ["execfd=command"] or self.executable is None:
+            raise Refusal("the program that was checked is no longer at hand")
+        descriptor, self.executable = self.executable, None
+        with open(f"/proc/self/fd/{descriptor}", "rb") as file:
+            # An interpreter opens its script by the descriptor, which must still be there then (fexecve(3), BUGS).
+            if file.read(2) == b"#!":
+                os.set_inheritable(descriptor, True)
+        return tuple(f"execfd={descriptor}" if item in wanted else item for item in info)
 
     @explicit(is_session)
     def init_session(self, user_pwd, user_env):
@@ -703,6 +719,8 @@ class JitsudoPolicy(sudo.Plugin):
                 check_directory(self.RUN_DIRECTORY, self.OWNER)
                 self.channel = Channel(f"{self.RUN_DIRECTORY}/decide", self.OWNER)
             reply = self.channel.call(method, parameters, opened.values(), self._show)
+            if files:
+                self._keep_executable(opened.pop("command", None))
         except BaseException:
             # A connection on which an answer may still come is out of step.
             self._hang_up()
@@ -714,6 +732,11 @@ class JitsudoPolicy(sudo.Plugin):
         if "error" in reply:
             raise refused(reply["error"], reply["parameters"])
         return reply["parameters"]
+
+    def _keep_executable(self, descriptor):
+        if self.executable is not None:
+            os.close(self.executable)
+        self.executable = descriptor
 
     def _hang_up(self):
         if self.channel is not None:
