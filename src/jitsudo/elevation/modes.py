@@ -52,6 +52,8 @@ def invoked(
     if options.mode == "edit":
         return Invoked("edit", None, tuple(argv))
     if options.mode == "command":
+        if argv[0].rpartition("/")[2] == "sudoedit":
+            raise OptionRefused("sudoedit doesn't need to be run via sudo", "sudoedit FILE")
         return Invoked("command", looked_up, tuple(argv))
     if options.mode == "login-shell":
         shell = target.account.shell or DEFAULT_SHELL
@@ -60,9 +62,16 @@ def invoked(
     else:
         shell = argv[0]
         sentence, hint = f"{shell} is not a shell of this host: it is not in /etc/shells", f"SHELL={DEFAULT_SHELL} sudo -s"
-    if shell not in shells:
+    if not _is_listed(shell, shells):
         raise OptionRefused(sentence, hint)
     return Invoked(options.mode, shell, tuple(argv[1:]))
+
+
+def _is_listed(shell: str, shells: Collection[str]) -> bool:
+    """/bin and /usr/bin are one, but the file may name a shell in one of them alone (dash on Debian 13)."""
+    if shell.startswith("/bin/"):
+        return shell in shells or f"/usr{shell}" in shells
+    return shell in shells or (shell.startswith("/usr/bin/") and shell.removeprefix("/usr") in shells)
 
 
 def launch(what: Invoked, options: Options, target: Target, path: str, argv: Sequence[str]) -> Launch:

@@ -32,6 +32,13 @@ def test_a_command_is_what_was_looked_up() -> None:
     assert run(Options(cwd="~/x"), "id") == Launch("/usr/bin/id", ("id", "-u"), "/home/bob/x")
 
 
+@pytest.mark.parametrize("name", ["sudoedit", "/usr/bin/sudoedit", "./sudoedit"])
+def test_sudoedit_is_not_run_by_sudo(name: str) -> None:
+    """It would be another sudo, as root; sudo(8) has its own way."""
+    with pytest.raises(OptionRefused, match="doesn't need to be run via sudo"):
+        asked(COMMAND, name, "f")
+
+
 def test_an_edit_is_its_files_as_typed() -> None:
     """No program is looked up yet."""
     assert asked(EDIT, "sudoedit", "a", "/b") == Invoked("edit", None, ("sudoedit", "a", "/b"))
@@ -66,6 +73,16 @@ def test_folder_of_dash_d_goes_before_home() -> None:
 def test_an_account_without_a_shell_has_sh() -> None:
     """passwd(5)."""
     assert asked(LOGIN, "x", its="") == Invoked("login-shell", "/bin/sh", ())
+
+
+def test_bin_and_usr_bin_are_one() -> None:
+    """Debian 13 lists /usr/bin/dash alone, and accounts have /bin/dash."""
+    shells = {"/usr/bin/dash", "/bin/sh", "/opt/bin/x"}
+    for shell in ("/bin/dash", "/usr/bin/dash", "/bin/sh", "/usr/bin/sh", "/opt/bin/x"):
+        assert invoked(S, target(), [shell], None, shells) == Invoked("shell", shell, ())
+    for shell in ("/usr/opt/bin/x", "/dash", "/usr/usr/bin/dash", "/usr/bin/bin/sh", "/bin/bin/dash", "usr/bin/dash"):
+        with pytest.raises(OptionRefused):
+            invoked(S, target(), [shell], None, shells)
 
 
 @pytest.mark.parametrize("shell", ["/tmp/evil", "bash", "", "/bin/bash ", "/bin/../bin/bash", "/usr/sbin/nologin"])
