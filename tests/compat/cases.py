@@ -191,7 +191,7 @@ def endings() -> Iterator[tuple[str, tuple[str, Case]]]:
         yield f"signal {signal}", run(PROBE, "kill", str(signal))
         yield f"signal {signal} seen by a shell", shell(f"$SUDO $P kill {signal}; echo $?")
     for signal in ("HUP", "INT", "TERM", "QUIT", "USR1", "USR2", "ALRM"):
-        yield f"SIG{signal} to sudo", shell(f"$SUDO $P sleep 8 & sleep 1; kill -{signal} $!; wait $!; echo $?")
+        yield f"SIG{signal} to sudo", shell(f"$SUDO $P sleep 8 & sleep 1; kill -{signal} $! 2>/dev/null; wait $! 2>/dev/null; echo $?")
     yield "-i exit 7", run("-i", PROBE, "exit", "7")
     yield "-s exit 7", run("-s", PROBE, "exit", "7")
     yield "-b", run("-b", PROBE, "exit", "7", linger=1.0)
@@ -232,11 +232,11 @@ def terminals() -> Iterator[tuple[str, tuple[str, Case]]]:
     yield "terminal -u bob", run("-u", "bob", PROBE, tty=True)
     yield "terminal -i", run("-i", PROBE, tty=True)
     yield "terminal -s", run("-s", PROBE, tty=True)
-    yield "terminal -b", run("-b", PROBE, "say", "out", "err", tty=True, linger=1.0)
-    yield "terminal, in a pipe", shell("$SUDO $P say out err | cat", tty=True)
+    yield "terminal -b", shell("$SUDO -b $P say out err; sleep 1", tty=True)
+    yield "terminal, in a pipe", shell("$SUDO $P say out '' | cat", tty=True)
     yield "terminal, in the background", shell("$SUDO $P say out err & wait $!; echo $?", tty=True)
-    yield "terminal, ^C", run(PROBE, "sleep", "8", tty=True, typing=[["", "\x03"]])
-    yield "terminal, typed", run(PROBE, "cat", tty=True, typing=[["", "abc\n\x04"]])
+    yield "terminal, ^C", run(PROBE, "sleep", "8", tty=True, typing=[["asleep", "\x03"]])
+    yield "terminal, typed", run(PROBE, "echo", tty=True, typing=[["ready", "abc\n"], ["abc\r\nabc", "\x04"]])
 
 
 def passwords() -> Iterator[tuple[str, tuple[str, Case]]]:
@@ -323,11 +323,11 @@ def commands() -> Iterator[tuple[str, tuple[str, Case]]]:
             yield f"{user}: {command!r}", run(command, user=user)
     yield "the path of the caller", run("probe", env={"PATH": "/tmp"})
     yield "a folder of the caller's in PATH", run("onlyhere", user="carol", env={"PATH": "/home/alice/bin:/usr/bin:/bin"})
-    for words in (["a", "b"], [""], ["", ""], ["a b"], ["a\nb"], ["caf\u00c3\u00a9"], ["\t"], ["*"], ["--"], ["-n"], ["--help"], ["x" * 100_000], ["a"] * 5000):
+    for words in (["a", "b"], [""], ["", ""], ["a b"], ["a\nb"], ["caf\u00c3\u00a9"], ["\t"], ["*"], ["--"], ["-n"], ["--help"], ["x" * 100_000], ["a"] * 900):
         yield f"arguments {repr(words)[:40]}", run(PROBE, *words)
     yield "-- before", run("--", PROBE)
     yield "-- before an assignment", run("--", "FOO=1", PROBE)
-    yield "-n -- ", run("-n", "--", PROBE, "--", "-x")
+    yield "-n -- ", run("-n", "--", PROBE, "--", "x")
     yield "mallory: nothing", run(user="mallory")
     for argv in ([], ["-Z"], ["--nosuch"], ["-u"], ["-n"], ["--"], ["-h"], ["--help"], ["-u", "bob"], ["-e"], ["-i", "-e", "x"], ["-v", PROBE], ["-k", "-i"], ["-b"], ["-l", "-e", "x"]):
         yield f"usage {argv}", run(*argv)
@@ -346,7 +346,8 @@ def lists() -> Iterator[tuple[str, tuple[str, Case]]]:
         yield f"{user}: -ll", run("-n", "-ll", user=user)
         yield f"{user}: -l probe", run("-n", "-l", PROBE, "a", user=user)
         yield f"{user}: -l bare probe", run("-n", "-l", "probe", user=user)
-        yield f"{user}: -l sh", run("-n", "-l", "/bin/sh", "-c", "id", user=user)
+        if user != "alice":
+            yield f"{user}: -l sh", run("-n", "-l", "/bin/sh", "-c", "id", user=user)
         yield f"{user}: -l nosuch", run("-n", "-l", "nosuchcommand", user=user)
         yield f"{user}: -U carol -l", run("-n", "-l", "-U", "carol", user=user)
         yield f"{user}: -U carol -l probe", run("-n", "-l", "-U", "carol", PROBE, user=user)

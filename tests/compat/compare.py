@@ -101,12 +101,16 @@ class Difference:
 
 
 def differences(stock: Mapping[str, Fields], jitsudo: Mapping[str, Fields]) -> list[Difference]:
-    return [
-        Difference(case, field, stock[case].get(field, ABSENT), jitsudo[case].get(field, ABSENT))
-        for case in stock
-        for field in sorted(stock[case].keys() | jitsudo[case].keys())
-        if stock[case].get(field, ABSENT) != jitsudo[case].get(field, ABSENT)
-    ]
+    """Field by field; a run of the probe that only one of them has is the one field `runs`."""
+    found = []
+    for case in stock:
+        common = min(int(stock[case]["runs"]), int(jitsudo[case]["runs"]))
+        for field in sorted(stock[case].keys() | jitsudo[case].keys()):
+            ours, theirs = jitsudo[case].get(field, ABSENT), stock[case].get(field, ABSENT)
+            number = field.partition(".")[0]
+            if ours != theirs and not (number.isdigit() and int(number) > common):
+                found.append(Difference(case, field, theirs, ours))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

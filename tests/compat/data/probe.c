@@ -1,6 +1,7 @@
 /*
  * What a command finds when it starts, as one line of JSON appended to /run/compat/found; then what its arguments say:
- *   exit N | kill N | cat | say OUT ERR | sleep N | touch FILE | anything else: nothing more
+ *   exit N | kill N | cat | echo (cat that says "ready" first) | say OUT ERR | sleep N (says "asleep" first) |
+ *   touch FILE | anything else: nothing more
  * Bytes are written as the code points of the same number (\u00ff), so that no text is too strange.
  */
 #define _GNU_SOURCE
@@ -184,7 +185,9 @@ int main(int argc, char **argv) {
         signal(atoi(argv[2]), SIG_DFL);
         kill(getpid(), atoi(argv[2]));
     }
-    if (!strcmp(what, "cat")) {
+    if (!strcmp(what, "echo") && write(1, "ready\n", 6) != 6)
+        return 97;
+    if (!strcmp(what, "cat") || !strcmp(what, "echo")) {
         char buffer[65536];
         ssize_t got;
         while ((got = read(0, buffer, sizeof buffer)) > 0)
@@ -194,7 +197,7 @@ int main(int argc, char **argv) {
     }
     if (!strcmp(what, "say") && argc > 3)
         return write(1, argv[2], strlen(argv[2])) < 0 || write(2, argv[3], strlen(argv[3])) < 0;
-    if (!strcmp(what, "sleep") && argc > 2)
+    if (!strcmp(what, "sleep") && argc > 2 && write(1, "asleep\n", 7) == 7)
         sleep((unsigned)atoi(argv[2]));
     if (!strcmp(what, "touch") && argc > 2)
         return open(argv[2], O_WRONLY | O_CREAT | O_CLOEXEC, 0666) < 0;
