@@ -463,6 +463,23 @@ class JitsudoPolicy(sudo.Plugin):
 
     @explicit(is_verdict)
     def check_policy(self, argv, env_add):
+        try:
+            return self._check(argv, env_add)
+        except BaseException:
+            # sudo calls no close after a refusal. Within a session its PAM handle stays open.
+            if not self.accepted:
+                self._end_pam()
+            raise
+
+    @explicit(is_rc)
+    def validate(self):
+        try:
+            self._established("Validate", {"invocation": self._invocation()})
+        finally:
+            self._end_pam()
+        return sudo.RC.ACCEPT
+
+    def _check(self, argv, env_add):
         path = look_up(argv[0]) if argv else None
         question = {
             "invocation": self._invocation(),
@@ -527,12 +544,6 @@ class JitsudoPolicy(sudo.Plugin):
         text = self._judged("List", question).get("text")
         if type(text) is str:
             sudo.log_info(printable(text.rstrip("\n"), keep="\n"))
-        return sudo.RC.ACCEPT
-
-    @explicit(is_rc)
-    def validate(self):
-        self._established("Validate", {"invocation": self._invocation()})
-        self._end_pam()
         return sudo.RC.ACCEPT
 
     @explicit(is_rc)

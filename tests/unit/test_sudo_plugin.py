@@ -926,3 +926,327 @@ def test_starting_costs_no_heavy_import(tmp_path: Path) -> None:
     assert set(done.stdout.split()) <= {
         "__future__", "_json", "_signal", "_socket", "binascii", "errno", "jitsudo_sudo_plugin", "sudo", "time",
     }  # fmt: skip
+
+
+# Challenges and the account.
+
+
+NOTHING_ASKED = dict.fromkeys(("service", "user", "prompt", "tries", "keys", "nonce"))
+PASSWORD: dict[str, Any] = {
+    **NOTHING_ASKED, "kind": "authenticate", "message": "prove who you are", "service": "jitsudo-sudo", "user": "alice",
+    "prompt": "[sudo] password for alice: ", "tries": 3,
+}  # fmt: skip
+AGENT: dict[str, Any] = {
+    **NOTHING_ASKED, "kind": "agent", "message": "prove who you are", "keys": ["ssh-ed25519 AAAA"], "nonce": "5f",
+}  # fmt: skip
+CONFIRM: dict[str, Any] = {**NOTHING_ASKED, "kind": "confirm", "message": "This stops production."}
+
+
+def challenged(challenge: object, **more: object) -> Step:
+    return answer({"verdict": "challenge", "challenge": challenge, **more})
+
+
+def outcomes(daemon: ScriptedDaemon) -> list[str]:
+    return [c.parameters["outcome"] for c in daemon.calls if c.method.endswith(".Answer")]
+
+
+def test_a_password_is_proven_by_pam_and_the_account_checked_after_it(
+    policy: Any, run: Path, pam: type[FakePam]
+) -> None:
+    """pam_faillock(8) takes a check of the account for a success: it must not come before the proof."""
+    with ScriptedDaemon(run, [challenged(PASSWORD), answer(ALLOW)]) as daemon:
+        assert policy.check_policy(("id",), ())[0] is RC.ACCEPT
+    assert pam.steps == [
+        ("start", "alice", "alice", None),
+        ("authenticate", "[sudo] password for alice: ", False, 3),
+        ("account", True),
+    ]
+    assert daemon.calls[1].parameters == {"outcome": "proven", "signature": None}
+    assert {call.connection for call in daemon.calls} == {1}
+
+
+def test_the_callers_own_prompt_overrides_each_of_the_stacks(
+    plugin: Any, run: Path, tmp_path: Path, pam: type[FakePam]
+) -> None:
+    """As sudo -p does."""
+    policy = make_policy(plugin, run, tmp_path, "prompt=Mine: ")
+    with ScriptedDaemon(run, [challenged(PASSWORD | {"prompt": "Mine: "}), answer(ALLOW)]):
+        policy.check_policy(("id",), ())
+    assert ("authenticate", "Mine: ", True, 3) in pam.steps
+
+
+def test_what_is_not_proven_does_not_run_whatever_the_daemon_says(
+    policy: Any, proof: Any, run: Path, pam: type[FakePam], sudo: FakeSudo
+) -> None:
+    """The outcome is told, sudo's own words are shown, and an allow after it counts for nothing."""
+    pam.script["authenticate"] = proof.NotProven("failed", "3 incorrect password attempts")
+    with ScriptedDaemon(run, [challenged(PASSWORD), answer(ALLOW)]) as daemon:
+        assert policy.check_policy(("id",), ()) is RC.REJECT
+    assert outcomes(daemon) == ["failed"]
+    assert sudo.errors == ["sudo: 3 incorrect password attempts"]
+    assert ("account", True) not in pam.steps
+
+
+@pytest.mark.parametrize(("challenge", "words"), [(PASSWORD, "sudo: a password is required"), (CONFIRM, "without -n")])
+def test_noninteractive_asks_nobody(
+    challenge: dict[str, Any], words: str, plugin: Any, run: Path, tmp_path: Path, pam: type[FakePam], sudo: FakeSudo
+) -> None:
+    """-n: PAM is not even started."""
+    policy = make_policy(plugin, run, tmp_path, "noninteractive=true")
+    with ScriptedDaemon(run, [challenged(challenge), answer(DENY)]) as daemon:
+        assert policy.check_policy(("id",), ()) is RC.REJECT
+    assert outcomes(daemon) == ["unavailable"]
+    assert words in sudo.errors[0]
+    assert pam.steps == []
+
+
+def test_several_challenges_are_met_one_after_the_other(
+    policy: Any, proof: Any, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A password, an agent, the word yes; the answer is to the very question."""
+    asked: list[object] = []
+    monkeypatch.setattr(proof, "prove_by_agent", lambda *given: asked.append(given) or "-----BEGIN")
+    monkeypatch.setattr(proof, "confirm", asked.append)
+    policy.told["user_env"] = (*ENV, "SSH_AUTH_SOCK=/tmp/agent")
+    script = [challenged(PASSWORD), challenged(AGENT), challenged(CONFIRM), answer(ALLOW)]
+    with ScriptedDaemon(run, script) as daemon:
+        assert policy.check_policy(("id",), ())[0] is RC.ACCEPT
+    assert asked == [("/tmp/agent", 1000, ("ssh-ed25519 AAAA",), "5f", False), "This stops production."]
+    assert outcomes(daemon) == ["proven", "signed", "confirmed"]
+    assert daemon.calls[2].parameters["signature"] == "-----BEGIN"
+
+
+def test_challenges_without_end_are_refused(policy: Any, proof: Any, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that asks for ever does not keep a person for ever."""
+    monkeypatch.setattr(proof, "confirm", lambda _message: None)
+    with ScriptedDaemon(run, [challenged(CONFIRM)] * 40) as daemon:
+        assert policy.check_policy(("id",), ()) is RC.REJECT
+    assert len(daemon.calls) == 17
+
+
+ODD_CHALLENGES: dict[str, object] = {
+    "none": None,
+    "text": "authenticate",
+    "empty": {},
+    "no kind": {**PASSWORD, "kind": None},
+    "another kind": {**PASSWORD, "kind": "Authenticate"},
+    "no message": {**CONFIRM, "message": None},
+    "another service": {**PASSWORD, "service": "su"},
+    "no service": {**PASSWORD, "service": None},
+    "no user": {**PASSWORD, "user": None},
+    "a user with NUL": {**PASSWORD, "user": "alice\0"},
+    "no tries": {**PASSWORD, "tries": None},
+    "tries true": {**PASSWORD, "tries": True},
+    "no more tries": {**PASSWORD, "tries": 0},
+    "a prompt that is a number": {**PASSWORD, "prompt": 1},
+    "no keys": {**AGENT, "keys": None},
+    "keys of numbers": {**AGENT, "keys": [1]},
+    "no nonce": {**AGENT, "nonce": None},
+}
+
+
+@pytest.mark.parametrize("uid", [1000, 0])
+@pytest.mark.parametrize("name", ODD_CHALLENGES)
+def test_an_odd_challenge_is_a_denial(
+    name: str, uid: int, plugin: Any, policy: Any, run: Path, sudo: FakeSudo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for root: who asks has not failed."""
+    monkeypatch.setattr(plugin, "os", OsOf(uid))
+    with ScriptedDaemon(run, [challenged(ODD_CHALLENGES[name]), answer(ALLOW)]):
+        assert policy.check_policy(("id",), ()) is RC.REJECT
+    assert len(sudo.errors) == 1
+
+
+def test_a_challenge_with_an_allows_terms_is_no_answer(policy: Any, run: Path, pam: type[FakePam]) -> None:
+    """Neither is an allow with a challenge."""
+    mixed = ALLOW | {"verdict": "challenge", "challenge": PASSWORD}
+    for reply in (mixed, mixed | {"verdict": "allow"}):
+        with ScriptedDaemon(run, [answer(reply)]):
+            assert policy.check_policy(("id",), ()) is RC.REJECT
+        (run / "decide").unlink()
+    assert pam.steps == []
+
+
+@pytest.mark.parametrize("first", [answer(ALLOW), challenged(PASSWORD)], ids=["never", "password"])
+def test_an_account_that_may_not_be_used_runs_nothing_and_is_on_record(
+    first: Step, policy: Any, run: Path, pam: type[FakePam], sudo: FakeSudo
+) -> None:
+    """Where nobody was asked for a password too; the daemon is told in a question of its own, and its allow counts nothing."""
+    pam.script["account"] = "account validation failure, is your account locked?"
+    with ScriptedDaemon(run, [first, answer(ALLOW)]) as daemon:
+        assert policy.check_policy(("id",), ()) is RC.REJECT
+    assert [call.parameters["account"] for call in daemon.calls] == [None, pam.script["account"]]
+    assert [call.connection for call in daemon.calls] == [1, 2]
+    assert sudo.errors == ["sudo: account validation failure, is your account locked?"]
+    assert pam.steps[-1] == ("close",)
+
+
+def test_no_password_asked_means_that_its_age_does_not_matter(policy: Any, run: Path, pam: type[FakePam]) -> None:
+    """The account is checked all the same."""
+    with ScriptedDaemon(run, [answer(ALLOW)]):
+        assert policy.check_policy(("id",), ())[0] is RC.ACCEPT
+    assert pam.steps == [("start", "alice", "alice", None), ("account", False)]
+
+
+def test_roots_own_account_is_not_checked(root: Any, run: Path, pam: type[FakePam]) -> None:
+    """Hardened hosts expire it, and nobody must be locked out by that."""
+    with ScriptedDaemon(run, [allow_but(session=None, token=None)]):
+        assert root().check_policy(("id",), ())[0] is RC.ACCEPT
+    assert pam.steps == []
+
+
+def test_validate_proves_and_checks_too(policy: Any, run: Path, pam: type[FakePam]) -> None:
+    """sudo -v; nothing is left open, since sudo calls no close."""
+    with ScriptedDaemon(run, [challenged(PASSWORD), answer({"verdict": "allow"})]):
+        assert policy.validate() is RC.ACCEPT
+    assert [step[0] for step in pam.steps] == ["start", "authenticate", "account", "close"]
+
+
+def test_somebody_elses_password_is_asked_in_a_handle_of_its_own(policy: Any, run: Path, pam: type[FakePam]) -> None:
+    """Inside a session of bob's, root is bob."""
+    with ScriptedDaemon(run, [challenged(PASSWORD | {"user": "bob"}), answer(ALLOW)]):
+        assert policy.check_policy(("id",), ())[0] is RC.ACCEPT
+    assert pam.steps[0] == ("start", "bob", "alice", None)
+    assert len([step for step in pam.steps if step[0] == "start"]) == 1
+
+
+@pytest.mark.parametrize(("setting", "is_silent"), [("", True), ("run_shell=true", False), ("login_shell=true", False)])
+def test_the_pam_session_is_around_the_command(
+    setting: str, is_silent: bool, plugin: Any, run: Path, tmp_path: Path, pam: type[FakePam]
+) -> None:
+    """Opened for the target before the daemon hears that the command starts, closed before it hears of the end."""
+    policy = make_policy(plugin, run, tmp_path, *([setting] if setting else []))
+    with ScriptedDaemon(run, [answer(ALLOW), answer({"verdict": "allow"}), answer({})]) as daemon:
+        policy.check_policy(("id",), ())
+        assert policy.init_session(("bob", "x", 1001, 1001, "", "/home/bob", "/bin/sh"), ("A=b",)) is RC.ACCEPT
+        assert [call.method for call in daemon.calls] == ["io.jitsudo.Decide.Check", "io.jitsudo.Decide.Started"]
+        assert pam.steps[-1] == ("open", "bob", is_silent)
+        assert policy.close(0, 0) is RC.ACCEPT
+    assert pam.steps[-1] == ("close",)
+
+
+def test_the_stacks_variables_take_no_others_place(policy: Any, run: Path, pam: type[FakePam]) -> None:
+    """They are added to the daemon's terms, and POSIXLY_CORRECT never is."""
+    pam.script["environment"] = ["HOME=/evil", "NEW=1", "POSIXLY_CORRECT=1"]
+    with ScriptedDaemon(run, [answer(ALLOW), answer({"verdict": "allow"})]):
+        policy.check_policy(("id",), ())
+        code, env = policy.init_session(("root",), ("HOME=/root", "PATH=/usr/bin"))
+    assert code is RC.ACCEPT
+    assert env == ("HOME=/root", "PATH=/usr/bin", "NEW=1")
+
+
+def test_a_session_that_cannot_be_opened_stops_people(policy: Any, run: Path, pam: type[FakePam], sudo: FakeSudo) -> None:
+    """And the daemon does not hear that anything started; what was opened is closed."""
+    pam.script["open"] = "pam_open_session: Module is unknown"
+    with ScriptedDaemon(run, [answer(ALLOW)]) as daemon:
+        policy.check_policy(("id",), ())
+        assert policy.init_session(("root",), ()) is RC.REJECT
+    assert len(daemon.calls) == 1
+    assert sudo.errors == ["sudo: pam_open_session: Module is unknown"]
+    assert pam.steps[-1] == ("close",)
+
+
+@pytest.mark.usefixtures("log")
+@pytest.mark.parametrize("fault", ["pam_open_session: Module is unknown", RuntimeError("x")])
+def test_a_session_that_cannot_be_opened_does_not_stop_root(
+    fault: object, root: Any, pam: type[FakePam], sudo: FakeSudo
+) -> None:
+    """It is said, and root goes on."""
+    pam.script["open"] = fault
+    policy = root()
+    assert policy.check_policy(("id",), ())[0] is RC.ACCEPT
+    assert policy.init_session(("root",), ("A=b",)) is RC.ACCEPT
+    assert len(sudo.errors) == 1
+
+
+@pytest.mark.parametrize("version", [None, "0.0.9"])
+def test_without_its_other_half_the_plugin_serves_root_alone(
+    version: str | None, proof: Any, policy: Any, root: Any, run: Path, sudo: FakeSudo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Missing, or of another version while an upgrade is under way."""
+    if version is None:
+        monkeypatch.setitem(sys.modules, "jitsudo_sudo_proof", None)
+    else:
+        proof.VERSION = version
+    with ScriptedDaemon(run, [allow_but(session=None, token=None)]):
+        policy = root()
+        assert policy.check_policy(("id",), ())[0] is RC.ACCEPT
+        assert policy.init_session(("root",), ()) is RC.ACCEPT
+    assert "part of sudo's plugin" in sudo.errors[0]
+
+
+def test_without_its_other_half_the_plugin_refuses_people(
+    policy: Any, run: Path, sudo: FakeSudo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody gets on without the check of their account."""
+    monkeypatch.setitem(sys.modules, "jitsudo_sudo_proof", None)
+    with ScriptedDaemon(run, [answer(ALLOW)]):
+        assert policy.check_policy(("id",), ()) is RC.REJECT
+    assert sudo.errors == ["jitsudo: a part of sudo's plugin is missing\nreinstall jitsudo; root is not affected"]
+
+
+def test_the_two_halves_are_of_one_version(plugin: Any, proof: Any) -> None:
+    """They are installed together."""
+    assert plugin.VERSION == proof.VERSION
+
+
+def test_askpass_without_a_program_is_refused_before_sudo_ends_itself(
+    plugin: Any, run: Path, tmp_path: Path, pam: type[FakePam], sudo: FakeSudo
+) -> None:
+    """sudo -A: from the environment or sudo.conf, else refused in sudo's words."""
+    conf = tmp_path / "sudo.conf"
+
+    def ask(*env: str) -> Any:
+        policy = make_policy(plugin, run, tmp_path, "askpass=true")
+        type(policy).SUDO_CONF = str(conf)
+        policy.told["user_env"] = env
+        (run / "decide").unlink(missing_ok=True)
+        with ScriptedDaemon(run, [challenged(PASSWORD), answer(ALLOW)]):
+            return policy.check_policy(("id",), ())
+
+    for env, text in (((), None), (("SUDO_ASKPASS=",), ""), (("SUDO_ASKPASS_=x",), "Path askpass\n# Path askpass /x\n")):
+        if text is not None:
+            conf.write_text(text)
+        assert ask(*env) is RC.REJECT
+    assert set(sudo.errors) == {"sudo: no askpass program specified, try setting SUDO_ASKPASS"}
+    assert pam.steps == []
+    assert ask("SUDO_ASKPASS=/x")[0] is RC.ACCEPT
+    conf.write_text("Plugin x y.so\n Path  askpass /x\n")
+    assert ask()[0] is RC.ACCEPT
+
+
+# The very file.
+
+
+def test_a_pinned_program_is_executed_by_the_descriptor_that_was_shown(
+    policy: Any, run: Path, tmp_path: Path
+) -> None:
+    """execfd is the number of the descriptor that the daemon compared; a script's stays open for its interpreter."""
+    program = tmp_path / "program"
+    for content, inheritable in (("#!/bin/sh\n", True), ("\x7fELF", False)):
+        program.write_text(content)
+        program.chmod(0o755)
+        with ScriptedDaemon(run, [allow_but(command_info=[*INFO, "execfd=command"])]) as daemon:
+            code, info, _, _ = policy.check_policy((str(program),), ())
+        (run / "decide").unlink()
+        assert code is RC.ACCEPT
+        (number,) = (int(item.partition("=")[2]) for item in info if item.startswith("execfd="))
+        status = os.fstat(number)
+        assert (status.st_dev, status.st_ino) == daemon.calls[0].inodes["command"]
+        assert os.get_inheritable(number) is inheritable
+        assert policy.executable is None
+        os.close(number)
+        policy = type(policy)(user_env=ENV, settings=(), version="1.0", user_info=USER_INFO, plugin_options=())
+
+
+@pytest.mark.parametrize("item", ["execfd=3", "execfd=", "execfd=-1", "execfd=cwd"])
+def test_another_descriptor_is_not_executed(item: str, policy: Any, run: Path) -> None:
+    """What the daemon cannot know the number of, it cannot name."""
+    with ScriptedDaemon(run, [allow_but(command_info=[*INFO, item])]):
+        assert policy.check_policy(("id",), ()) is RC.REJECT
+
+
+def test_a_pinned_program_that_was_not_found_is_not_executed(policy: Any, run: Path) -> None:
+    """No descriptor, no execution."""
+    with ScriptedDaemon(run, [allow_but(command_info=[*INFO, "execfd=command"])]):
+        assert policy.check_policy(("no-such-program",), ()) is RC.REJECT
