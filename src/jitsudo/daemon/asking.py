@@ -12,7 +12,14 @@ from jitsudo.daemon.sessions import Sessions
 from jitsudo.daemon.state import DaemonState
 from jitsudo.daemon.tickets import Place, place_of
 from jitsudo.elevation.modes import Invoked, invoked
-from jitsudo.elevation.options import Options, asked_options, asked_variables, check_supported, parse_settings
+from jitsudo.elevation.options import (
+    Options,
+    asked_options,
+    asked_variables,
+    check_supported,
+    parse_settings,
+    working_folder,
+)
 from jitsudo.elevation.runas import Target, resolve_target
 from jitsudo.errors import Denied, JitsudoError
 from jitsudo.host.journal import CommandFacts
@@ -92,7 +99,7 @@ class Asking:
             mode=what.mode,
             path=None if what.path is None else AbsPath(what.path),
             argv=what.argv,
-            cwd=cwd,
+            cwd=AbsPath(working_folder(options, target.account) or cwd),  # operands are read where the command will run
             sudo_options=asked_options(options),
             variables=asked_variables(options),
         )

@@ -135,7 +135,7 @@ class Judging:
         def run() -> Verdict:
             source = found_source(self._sources, peer) if by_source else UNKNOWN_SOURCE
             with HostWorld(SystemAccounts().by_name, descriptors.get("root"), descriptors.get("cwd")) as world:
-                if descriptors.get("cwd") is not None and not world.cwd_is(action.cwd):
+                if asked.options.cwd is None and descriptors.get("cwd") is not None and not world.cwd_is(action.cwd):
                     # In a chroot of the caller's, say: paths would be looked up elsewhere than where the command opens them.
                     raise Denied("the current directory is not what it is called", "change to it by its full name")
                 return evaluate(action, policy, held, host, now, world, replace(circumstances, source=source))
