@@ -23,6 +23,7 @@ from jitsudo.daemon.decide import Decide
 from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.identity import load_identity
+from jitsudo.daemon.logins import Logins
 from jitsudo.daemon.people import People
 from jitsudo.daemon.policyloading import PolicyLoading
 from jitsudo.daemon.server import Interface, Limits, Server
@@ -155,6 +156,7 @@ async def serve(options: argparse.Namespace) -> None:
         control.set_result(daemon.control)
         timers = Timers(daemon.state, daemon.granting, daemon.sessions, daemon.approving, daemon.manager)
         tasks += [loop.create_task(timers.run()), loop.create_task(daemon.feed.run())]
+        tasks.append(loop.create_task(Logins(daemon.people).run()))
         systemd.daemon.notify("READY=1")
         stopped = loop.create_task(stopping.wait())
         done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)

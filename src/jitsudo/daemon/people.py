@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from jitsudo.errors import Failed, JitsudoError
 from jitsudo.host.accounts import Accounts, LocalAccounts, SystemAccounts
@@ -25,10 +25,20 @@ LOOKUP_SECONDS: Final = 10.0
 ROOT_SECONDS: Final = 2.0  # for root, before the host's own files are asked
 LOOKUPS_A_PERSON: Final = 2  # at once
 UNPROVEN_LOOKUPS: Final = 96  # at once, of all whose last look-up was not answered
-WAITING: Final = "the user database is being asked"  # for `pending`
+_HINT: Final = "getent passwd; systemctl status sssd"
+WAITING: Final = f"the user database is being asked; it has {LOOKUP_SECONDS:.0f} s to answer"
+
+
+class Waiting(Protocol):
+    """A call under way, of which somebody waits for the answer."""
+
+    waiting_for: str
+
 
 # For whom a task asks: the uid to whose limits its connection counts, set where the connection is taken; None: the daemon.
 ASKING: ContextVar[int | None] = ContextVar("asking", default=None)
+# For which call it asks: the caller is told what is awaited.
+CALL: ContextVar[Waiting | None] = ContextVar("call", default=None)
 
 
 @dataclass(slots=True)
@@ -57,19 +67,30 @@ class People:
         """Raises Failed when the database does not answer, and what the question raises."""
         if self._is_closed:
             raise Failed("the daemon is stopping", "call again")
+        call = CALL.get()
+        if call is None:
+            return await self._ask(question)
+        before, call.waiting_for = call.waiting_for, WAITING
+        try:
+            return await self._ask(question)
+        finally:
+            call.waiting_for = before
+
+    async def _ask(self, question: Callable[[Accounts], T]) -> T:
         look_up = _LookUp(ASKING.get())
         is_root = look_up.whose == 0
         if is_root and self._hanging[0]:
             return question(self._local)
+        if look_up.whose is None and self._hanging[None]:
+            # At its start the daemon asks for one grant after the other, and root waits for it.
+            raise Failed("the user database does not answer", _HINT)
         try:
             async with asyncio.timeout(ROOT_SECONDS if is_root else LOOKUP_SECONDS):
                 return await self._answer(look_up, question)
         except TimeoutError:
             if is_root:
                 return question(self._local)
-            raise Failed(
-                f"the user database did not answer within {LOOKUP_SECONDS:.0f} s", "getent passwd; systemctl status sssd"
-            ) from None
+            raise Failed(f"the user database did not answer within {LOOKUP_SECONDS:.0f} s", _HINT) from None
 
     async def _answer(self, look_up: _LookUp, question: Callable[[Accounts], T]) -> T:
         whose, loop = look_up.whose, asyncio.get_running_loop()

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from jitsudo import __version__
 from jitsudo.daemon.connection import Connection, Descriptors
 from jitsudo.daemon.disposal import Disposal
-from jitsudo.daemon.people import ASKING
+from jitsudo.daemon.people import ASKING, CALL
 from jitsudo.errors import Internal, InvalidValue, JitsudoError, ProtocolViolation, TooMany
 from jitsudo.host.peer import Peer, identify
 from jitsudo.wire.calls import SERVICE, Call, error_reply, interface_text, pending, reply
@@ -184,6 +184,7 @@ class Server:
 
     async def _outcome(self, context: Context) -> bytes:
         """The frame to answer with, whatever happens: what cannot be encoded is an error as well."""
+        CALL.set(context)
         try:
             if not self.interface.done():
                 context.waiting_for = "the daemon is starting"

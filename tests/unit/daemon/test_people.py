@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from jitsudo.daemon import people as module
-from jitsudo.daemon.people import ASKING, LOOKUPS_A_PERSON, People
+from jitsudo.daemon.people import ASKING, CALL, LOOKUPS_A_PERSON, WAITING, People
 from jitsudo.errors import Failed, NotFound
 from jitsudo.host.accounts import Accounts, LocalAccounts, SystemAccounts
 from jitsudo.types import Person, Uid, UserName
@@ -166,16 +166,42 @@ def test_root_goes_on_by_the_hosts_own_files(service: Service) -> None:
     assert seconds < 0.1
 
 
-def test_the_daemons_own_questions_are_no_persons(service: Service) -> None:
-    """They have no more room than those who were never answered, and no turn to wait for."""
+def test_the_daemons_own_questions_wait_once(service: Service) -> None:
+    """They have no turn to wait for; while one of them hangs, the next are given up at once: root waits for the start."""
 
-    async def main() -> list[str]:
+    async def main() -> tuple[list[str], float]:
         people = People(service)
         hung = [ask(people, None, hang) for _ in range(5)]
         await asyncio.sleep(0.05)
-        return [await ask(people, None, quick), *await asyncio.gather(*hung)]
+        answers = [await ask(people, None, quick), *await asyncio.gather(*hung)]
+        began = time.monotonic()
+        answers.append(await ask(people, None, hang))
+        seconds = time.monotonic() - began
+        service.goes_on.set()
+        await asyncio.sleep(0.1)
+        return [*answers, await ask(people, None, hang)], seconds
 
-    assert asyncio.run(main()) == ["from the service", *[NO_ANSWER] * 5]
+    answers, seconds = asyncio.run(main())
+    assert answers == ["from the service", *[NO_ANSWER] * 5, "the user database does not answer", "from the service"]
+    assert seconds < 0.1
+
+
+def test_whoever_waits_is_told_for_what(service: Service) -> None:
+    """While the look-up goes on, and not a moment longer, however it ends."""
+
+    class Call:
+        waiting_for = "something else"
+
+    async def main() -> list[str]:
+        people, call = People(service), Call()
+        CALL.set(call)
+        task = ask(people, ALICE, hang)
+        await asyncio.sleep(0.05)
+        told = [call.waiting_for]
+        await task
+        return [*told, call.waiting_for]
+
+    assert asyncio.run(main()) == [WAITING, "something else"]
 
 
 def test_whoever_gives_up_waiting_for_a_turn_takes_none(service: Service) -> None:
