@@ -11,7 +11,7 @@ from jitsudo.policy.index import rules_about
 from jitsudo.policy.issues import shown
 from jitsudo.policy.matching import MATCHES, refusal_of
 from jitsudo.policy.model import Policy, Role
-from jitsudo.policy.paths import Place, is_same_program, only_root_can_redirect, shortest
+from jitsudo.policy.paths import Place, both_ways_are_roots, is_same_program, shortest
 from jitsudo.policy.rules import ArgumentType, CommandRule, EditRule, LiteralText, OneOf, Rule, ShellRule, where
 from jitsudo.policy.values import argument_matches
 from jitsudo.policy.verdict import Action, Deny, DenyCode, Host, Source
@@ -187,8 +187,7 @@ def _editable(rule: EditRule, name: str, place: Place) -> AbsPath | None:
     facts = place.world.facts(real)
     if facts is not None and facts.kind != "file":
         return None
-    safe = all(only_root_can_redirect(way, place.world) for way in (shortest(path), real))
-    return real if safe else None
+    return real if both_ways_are_roots(shortest(path), real, place.world) else None
 
 
 def _is_file_of(type_: ArgumentType, path: AbsPath, place: Place) -> bool:

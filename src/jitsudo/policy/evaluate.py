@@ -286,8 +286,7 @@ def _run_as_hints(action: Action, role: Role) -> tuple[str, ...]:
 
 
 def _request_hints(case: _Case, held: tuple[RoleName, ...]) -> tuple[str, ...]:
-    roles = (role for role in _helpful(case) if role.name not in held and role.request)
-    return tuple(request_line(role) for role in islice(roles, MAX_HINTS))
+    return tuple(request_line(role) for role in islice(_helpful(case, held), MAX_HINTS) if role.request)
 
 
 def request_line(role: Role) -> str:
@@ -315,9 +314,10 @@ def suggest(
         return ()
 
 
-def _helpful(case: _Case) -> Iterator[Role]:
+def _helpful(case: _Case, held: tuple[RoleName, ...] = ()) -> Iterator[Role]:
     roles = index_of(case.policy).helpful(case.action.person, case.action, case.policy)
-    return (role for role in islice(roles, MAX_SUGGESTIONS) if _would_help(role, case))
+    others = (role for role in roles if role.name not in held)
+    return (role for role in islice(others, MAX_SUGGESTIONS) if _would_help(role, case))
 
 
 def _would_help(role: Role, case: _Case) -> bool:

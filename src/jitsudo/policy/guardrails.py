@@ -85,7 +85,7 @@ def _is_command(wanted: str, line: Line, place: Place) -> bool:
     real = place.folder(path)
     if "/" not in wanted:
         return any(name.rpartition("/")[2] == wanted for name in (path, real or path, *line.argv[:1]))
-    target = AbsPath(wanted)
+    target = wanted if isinstance(wanted, AbsPath) else AbsPath(wanted)
     real_target = place.folder(target) or target
     if real is not None and real in (target, real_target):
         return True

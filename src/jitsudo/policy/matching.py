@@ -93,7 +93,9 @@ def _refusal_of_reading(rule: CommandRule, reading: Reading, line: Sequence[str]
     if why := _refusal_of_options(shapes, reading, place, here):
         return why
     # Words that the grammar takes for sub-commands and the rule does not are operands to the rule.
-    words = sorted((*reading.subcommand[len(shapes) - 1 :], *reading.operands), key=lambda word: word.index)
+    words, rest = reading.operands, reading.subcommand[len(shapes) - 1 :]
+    if rest:
+        words = tuple(sorted((*rest, *words), key=lambda word: word.index))
     operands = Arguments(line, [word.text for word in words], [word.index for word in words])
     return None if operands_match(shapes[-1].operands or (), operands, here) else _NOT_THOSE
 

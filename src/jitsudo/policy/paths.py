@@ -93,6 +93,11 @@ def only_root_can_redirect(path: str, world: World) -> bool:
     return True
 
 
+def both_ways_are_roots(named: str, real: str, world: World) -> bool:
+    """Whether root alone can redirect a path, both as it is named and as it is resolved."""
+    return only_root_can_redirect(named, world) and (real == named or only_root_can_redirect(real, world))
+
+
 def path_matches(wanted: PathUnder, text: str, place: Place) -> bool:
     """Whether an argument is a path that the type admits: as named and as resolved, with safe folders on both ways."""
     path = place.absolute(text)
@@ -102,7 +107,7 @@ def path_matches(wanted: PathUnder, text: str, place: Place) -> bool:
     named = shortest(path)
     if not any(_is_within(wanted, folder, named, real, place) for folder in wanted.under):
         return False
-    if not (only_root_can_redirect(named, place.world) and only_root_can_redirect(real, place.world)):
+    if not both_ways_are_roots(named, real, place.world):
         return False
     return _is_of_kind(wanted, real, place.world)
 
@@ -215,4 +220,4 @@ def is_roots_program(path: AbsPath, world: World) -> bool:
     facts = world.facts(real) if real else None
     if real is None or facts is None or facts.kind != "file" or not facts.roots_alone or not facts.mode & 0o111:
         return False
-    return only_root_can_redirect(path, world) and only_root_can_redirect(real, world)
+    return both_ways_are_roots(path, real, world)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import posixpath
 import re
+from functools import lru_cache
 
 from jitsudo.errors import InvalidValue
 from jitsudo.policy.paths import Place, path_matches, path_may_concern
@@ -137,6 +138,7 @@ def _is_within(inner: Network, outer: Network) -> bool:
     return isinstance(outer, ipaddress.IPv6Network) and inner.subnet_of(outer)
 
 
+@lru_cache(maxsize=4096)
 def unit_name(text: str) -> str | None:
     """A unit's full name: `nginx` is `nginx.service` (systemctl(1)). None for paths, globs and what is no unit's name."""
     if not _UNIT.fullmatch(text):
