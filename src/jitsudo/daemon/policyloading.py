@@ -13,6 +13,7 @@ from jitsudo import strictjson
 from jitsudo.daemon.state import DaemonState
 from jitsudo.errors import JitsudoError, PolicyInvalid
 from jitsudo.host.policyfiles import LoadedPolicy, load_policy, load_policy_bytes
+from jitsudo.policy.index import index_of
 from jitsudo.types import Person
 from jitsudo.wire.framing import decode_text, encode_text
 
@@ -36,7 +37,7 @@ class PolicyLoading:
         """The policy in /etc, or else the last good one, or else none: then nobody but root runs anything."""
         now, journal = self._state.now(), self._state.journal
         try:
-            loaded = await asyncio.to_thread(load_policy, self._folder, check_owner=self._check_owner)
+            loaded = await asyncio.to_thread(self._load)
         except PolicyInvalid as error:
             kept = await asyncio.to_thread(self._load_kept)
             self._state.policy, self._state.policy_problem = kept, _summary(error)
@@ -52,7 +53,7 @@ class PolicyLoading:
             now, journal = self._state.now(), self._state.journal
             before = self._state.policy.digest if self._state.policy is not None else None
             try:
-                loaded = await asyncio.to_thread(load_policy, self._folder, check_owner=self._check_owner)
+                loaded = await asyncio.to_thread(self._load)
             except PolicyInvalid as error:
                 self._state.policy_problem = _summary(error)
                 self._state.note(now, journal.policy_refused(_summary(error), before))
@@ -60,6 +61,12 @@ class PolicyLoading:
             await self._state.record(now, journal.policy_changed(by, before, loaded.digest))
             self._put_in_force(loaded)
             return loaded
+
+    def _load(self) -> LoadedPolicy:
+        """Raises PolicyInvalid."""
+        loaded = load_policy(self._folder, check_owner=self._check_owner)
+        index_of(loaded.policy)  # made here, in a thread, rather than by the first decision
+        return loaded
 
     def _put_in_force(self, loaded: LoadedPolicy) -> None:
         self._state.policy, self._state.policy_problem = loaded, None
