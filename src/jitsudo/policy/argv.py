@@ -128,6 +128,7 @@ class _Line:
     folders: list[str] = field(default_factory=list)
     placeable: bool = True
     terminator: int | None = None
+    brackets: int = 0
 
     def __post_init__(self) -> None:
         self.shapes = [self.grammar.shape]
@@ -170,6 +171,7 @@ class _Line:
             argument = self.arguments[index]
             known = self._known(argument)
             if known is not None:
+                self._count_bracket(argument, index)
                 index = self._add_with_next(known, argument, index)
             elif argument.startswith("-") and argument != "-":
                 raise _Refused(f"{_shown(argument)} is not an option that is known", index)
@@ -177,6 +179,12 @@ class _Line:
                 return
             else:
                 index += 1
+
+    def _count_bracket(self, argument: str, index: int) -> None:
+        """find(1) takes a `)` that closes nothing for a folder to search."""
+        self.brackets += {"(": 1, ")": -1}.get(argument, 0)
+        if self.brackets < 0:
+            raise _Refused("')' closes nothing", index)
 
     def read_key_value(self) -> None:
         """`key=value`, split at the first sign; what has none is an operand."""

@@ -257,6 +257,14 @@ def test_a_single_dash_option_is_a_whole_argument() -> None:
         assert why_not(FIND, argument, "x").endswith("is not an option that is known")
 
 
+def test_a_bracket_must_have_been_opened() -> None:
+    """find searches a folder called `)` otherwise."""
+    by = grammar(known("-name", "required"), known("("), known(")"), syntax="single-dash")
+    assert plain(read(by, "(", "(", ")", "-name", ")", ")"))[0][-1] == (")", None)
+    assert why_not(by, "(", ")", ")") == "')' closes nothing"
+    assert why_not(by, ")", "(") == "')' closes nothing"
+
+
 def test_a_single_dash_value_may_be_missing() -> None:
     """Then the program will not know either."""
     assert why_not(FIND, "-name") == "-name needs a value"
