@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from sys import intern
 from typing import Any, Final
 
 import yaml
@@ -76,7 +77,7 @@ class _Builder:
                 style = event.style
                 if event.anchor is not None or event.tag is not None or event.value == "<<":
                     self._refuse_extras(event, pos, is_key=in_mapping and not len(items) % 2)
-                items.append(_new(Scalar, (pos, event.value, not style)))
+                items.append(_new(Scalar, (pos, intern(event.value), not style)))
             elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
                 pos = self._pos(event)
                 self._refuse_extras(event, pos, is_key=False)

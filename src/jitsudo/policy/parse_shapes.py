@@ -26,7 +26,7 @@ _EXAMPLES = {"getopt": '"-n, --lines"', "single-dash": '"-name"', "key-value": '
 
 def read_spellings(reader: Reader, key: Scalar, syntax: Syntax | Literal["any"]) -> tuple[str, ...]:
     """The spellings of one option: `-n, --lines`. `any`: the program's syntax is not known."""
-    spellings = tuple(part.strip() for part in key.text.split(","))
+    spellings = reader.same(tuple(part.strip() for part in key.text.split(",")))
     for spelling in spellings:
         shapes = [_GETOPT, _SINGLE_DASH, _KEYWORD] if syntax == "any" else [_SHAPES[syntax]]
         if any(shape.fullmatch(spelling) for shape in shapes):
@@ -102,13 +102,14 @@ class ShapeReader:
             type_, fields = self._types.argument_type(node, extras)
         else:
             type_, fields = self._types.argument_type(inner)[0], reader.fields(node, "an option", ("optional", *extras))
-        return Option(
+        option = Option(
             spellings,
             type_,
             attached_only=inner is not None,
             repeat=fields.read("repeat", lambda at: reader.boolean(at, "repeat"), False),
             required=fields.read("required", lambda at: reader.boolean(at, "required"), False),
         )
+        return reader.same(option)
 
     def _subcommands(self, node: Node, syntax: Syntax) -> tuple[tuple[Pos, str, Draft], ...]:
         found = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Literal
 
 from jitsudo.errors import InvalidValue
@@ -41,6 +42,13 @@ _KINDS: tuple[Literal["file", "directory"], ...] = ("file", "directory")
 _COUNT = re.compile(r"([0-9]{1,6})(\.\.([0-9]{1,6})?)?")
 ReadRule = Callable[[Node], CommandRule]
 
+_WORDS = frozenset(TYPE_WORDS)
+
+
+@lru_cache(maxsize=16)
+def _known(extras: tuple[str, ...]) -> frozenset[str]:
+    return _WORDS.union(extras)
+
 
 class TypeReader:
     """Reads types; `read_rule` reads the rule inside `{command: RULE}`."""
@@ -52,11 +60,11 @@ class TypeReader:
     def argument_type(self, node: Node, extras: tuple[str, ...] = ()) -> tuple[ArgumentType, Fields]:
         """A type and the fields beside its word that `extras` admits."""
         if isinstance(node, Mapping):
-            fields = self._reader.fields(node, "a type", (*TYPE_WORDS, *extras))
-            words = [word for word in fields if word in TYPE_WORDS]
+            fields = self._reader.fields(node, "a type", _known(extras))
+            words = [word for word in fields if word in _WORDS]
             if len(words) == 1:
                 argument = fields.need(words[0])
-                return (self._with_argument(words[0], argument) if argument else AnyValue()), fields
+                return (self._reader.same(self._with_argument(words[0], argument)) if argument else AnyValue()), fields
             self._reader.error(node.pos, "a type has one word, e.g. {int: {max: 100}} or {one_of: [a, b]}")
             return AnyValue(), fields
         return self._bare(node), Fields(self._reader, node.pos, {}, "a type")
@@ -67,7 +75,7 @@ class TypeReader:
         if isinstance(type_, Flag):
             self._reader.error(node.pos, "an operand cannot be a flag: only options can")
         least, most = fields.read("count", self._count, (1, 1))
-        return Operand(type_, least, most)
+        return self._reader.same(Operand(type_, least, most))
 
     def _count(self, node: Node) -> tuple[int, int | None]:
         text = self._reader.scalar(node, "count")

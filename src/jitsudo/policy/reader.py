@@ -6,9 +6,9 @@ A value that is wrong is reported and replaced by a harmless one of its type: a 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from difflib import get_close_matches
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 from jitsudo.errors import InvalidValue
 from jitsudo.policy.issues import Issue, shown
@@ -18,6 +18,7 @@ from jitsudo.types import AbsPath, Duration, is_plain_text
 T = TypeVar("T")
 A = TypeVar("A")
 W = TypeVar("W", bound=str)
+H = TypeVar("H", bound=Hashable)
 
 MAX_DEPTH = 32
 MAX_NUMBER_DIGITS = 15
@@ -63,6 +64,13 @@ class Reader:
 
     def __init__(self) -> None:
         self.issues: list[Issue] = []
+        self._fine: set[str] = set()
+        self._paths: dict[str, AbsPath] = {}
+        self._same: dict[Hashable, object] = {}
+
+    def same(self, value: H) -> H:
+        """An equal value that was read before, or else this one: a large policy says the same things again and again."""
+        return cast(H, self._same.setdefault(value, value))
 
     def error(self, pos: Pos, message: str) -> None:
         """Report what makes the policy unusable."""
@@ -84,15 +92,20 @@ class Reader:
 
     def text(self, node: Node, what: str) -> str:
         """One line of text; unquoted booleans are not text."""
+        if isinstance(node, Scalar) and node.text in self._fine:
+            return node.text
         scalar = self.scalar(node, what)
         if scalar is None:
             return ""
+        before = len(self.issues)
         if scalar.plain and scalar.text.lower() in _AMBIGUOUS:
             self.error(scalar.pos, f"{what}: write '{scalar.text}' in quotes if the text is meant")
         elif scalar.plain and ":" in scalar.text and scalar.text.replace(":", "").isdigit():
             self.error(scalar.pos, f"{what}: write '{scalar.text}' in quotes (some YAML readers see a number)")
         elif not scalar.text or not is_plain_text(scalar.text):
             self.error(scalar.pos, f"{what} must be text on one line, without control characters")
+        if scalar.plain and len(self.issues) == before:
+            self._fine.add(scalar.text)
         return scalar.text
 
     def prose(self, node: Node, what: str) -> str:
@@ -137,7 +150,13 @@ class Reader:
 
     def path(self, node: Node, what: str) -> AbsPath:
         """An absolute path in its shortest form: what is compared as text must have one spelling."""
-        return self.value(node, what, clean_path, AbsPath("/"))
+        if isinstance(node, Scalar) and node.text in self._paths:
+            return self._paths[node.text]
+        before = len(self.issues)
+        path = self.value(node, what, clean_path, AbsPath("/"))
+        if len(self.issues) == before:
+            self._paths[path] = path
+        return path
 
     def choice(self, node: Node, what: str, words: tuple[W, ...]) -> W:
         """One of these words."""
@@ -178,8 +197,12 @@ class Reader:
 
     def fields(self, node: Node, what: str, known: Collection[str]) -> Fields:
         """The fields of a mapping whose keys are known; an unknown one is an error."""
-        values = {}
-        for key, value in self.entries(node, what):
+        values: dict[str, Node] = {}
+        if isinstance(node, Mapping) and len({key.text for key, _ in node.entries}) == len(node.entries):
+            entries = node.entries
+        else:
+            entries = tuple(self.entries(node, what))
+        for key, value in entries:
             if key.text in known:
                 values[key.text] = value
             else:
