@@ -22,7 +22,7 @@ from jitsudo.host.journal import CommandFacts
 from jitsudo.host.ledger import Entry
 from jitsudo.policy.model import AgentProof
 from jitsudo.policy.verdict import Challenge, Deny
-from jitsudo.types import Moment, UserName
+from jitsudo.types import Moment, RoleName, UserName
 from jitsudo.wire.calls import Answer
 from jitsudo.wire.framing import Json, encode_text
 
@@ -32,6 +32,7 @@ MAX_ROUNDS: Final = 8  # of one question: a proof, some confirmations, and what 
 NONCE_BYTES: Final = 32
 PAM_SERVICE: Final = "jitsudo-sudo"
 PASSWORD_TRIES: Final = 3
+NO_ROLE: Final = RoleName("none")  # of a challenge that no role makes: sudo -v
 
 NOT_DONE: Final = {
     "failed": "the proof of who you are failed",
@@ -172,7 +173,8 @@ class Challenging:
             code, deny = "guardrail", Deny("guardrail", f"{challenge.message} It was not confirmed.", role=challenge.role)
             before.append(journal.guardrail_declined(facts, challenge.guardrail, challenge.role))
         else:
-            code, deny = "authentication", Deny("error", why, role=challenge.role)
+            role = None if challenge.role == NO_ROLE else challenge.role
+            code, deny = "authentication", Deny("error", why, role=role)
             if tried:
                 before.append(journal.authentication_failed(person, None, why, question.purpose))
         self._refusing.note(facts, code, deny, now, *before)

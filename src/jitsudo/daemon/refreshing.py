@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jitsudo.daemon.caller import Behind, identify_caller
-from jitsudo.daemon.challenging import Challenging, Question
+from jitsudo.daemon.challenging import NO_ROLE, Challenging, Question
 from jitsudo.daemon.judging import Judging
 from jitsudo.daemon.refusing import Refusing
 from jitsudo.daemon.server import Context
@@ -15,11 +15,9 @@ from jitsudo.errors import JitsudoError
 from jitsudo.host.journal import CommandFacts
 from jitsudo.policy.model import DEFAULT_WITHIN, AgentProof, Authentication, Never, Within
 from jitsudo.policy.verdict import Challenge
-from jitsudo.types import RoleName, UserName
+from jitsudo.types import UserName
 from jitsudo.wire.calls import Validate
 from jitsudo.wire.framing import Json
-
-NO_ROLE = RoleName("none")
 
 
 class Refreshing:

@@ -13,6 +13,8 @@ from test_decide import POLICY, World, check, invocation, listing, story
 
 from jitsudo.daemon import challenging
 from jitsudo.host import scopes
+from jitsudo.host.accounts import SystemAccounts
+from jitsudo.host.policyfiles import load_policy_bytes
 
 ROLES = """  asked:
     description: Proves who they are
@@ -206,6 +208,32 @@ def test_who_goes_away_without_an_answer_is_on_record() -> None:
         assert verdicts(await w.sudo(check("id"))) == ["challenge"]
         await asyncio.sleep(0.2)
         assert (await w.types())[-1] == "command.denied"
+
+    story(test)
+
+
+def test_what_changed_while_somebody_typed_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The policy and the accounts are those of the answer, not those of the question."""
+
+    async def test(w: World) -> None:
+        await use(w)
+
+        def without_role(_asked: Any) -> Any:
+            w.state.policy = load_policy_bytes({"web.yaml": POLICY.encode()})
+            return answer("proven")
+
+        replies = await w.dialogue(check("id"), without_role)
+        assert replies[1]["parameters"]["code"] == "no-grant"
+        await use(w)
+
+        def without_account(_asked: Any) -> Any:
+            monkeypatch.setattr(SystemAccounts, "passwd", lambda _self, _key: None)
+            return answer("proven")
+
+        replies = await w.dialogue(check("uname", settings=["ignore_ticket=true"]), without_account)
+        assert "verdict" not in replies[1]["parameters"]
+        assert "no entry in the user database" in replies[1]["parameters"]["message"]
+        assert "command.allowed" not in await w.types()
 
     story(test)
 
