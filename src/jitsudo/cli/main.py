@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from jitsudo import __version__
 from jitsudo.cli import admin, grants, render, requests
+from jitsudo.cli.policy import PolicyCommands, Subparsers
 from jitsudo.errors import ExitStatus, Failed, InvalidValue, JitsudoError
 
 Command = Callable[[argparse.Namespace], int]
@@ -27,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Every command with its arguments; completions and man pages follow it."""
     parser = _Parser(prog="jitsudo", description="Just-in-time root: ask for a role, use sudo, give it back.")
     parser.add_argument("--version", action="version", version=f"jitsudo {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    commands: Subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
 
     def add(name: str, run: Command, summary: str) -> argparse.ArgumentParser:
         command: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
@@ -69,12 +70,12 @@ def build_parser() -> argparse.ArgumentParser:
     command = add("explain", grants.explain, "why I may, or may not, run a command now")
     command.add_argument("-u", "--user", metavar="USER", help="as this user (root)")
     command.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND")
-    _group(commands, "policy", "reload", admin.policy_reload, "load /etc/jitsudo/policy.d; answers when it is in force")
+    PolicyCommands(commands, _finish)
     _group(commands, "clock", "accept", admin.clock_accept, "accept the clock as it is, after it was set back")
     return parser
 
 
-def _group(commands: argparse._SubParsersAction[_Parser], name: str, verb: str, run: Command, summary: str) -> None:
+def _group(commands: Subparsers, name: str, verb: str, run: Command, summary: str) -> None:
     inner = commands.add_parser(name, help=f"{verb}: {summary} (root)").add_subparsers(
         metavar="COMMAND", required=True, parser_class=_Parser
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,7 +14,6 @@ from jitsudo.host.yamlnodes import read_yaml
 from jitsudo.policy.issues import Issue
 
 _COMMENT = re.compile(r"(?:^|(?<=[ \t]))#")
-Style = Literal["", "'", '"', "|", ">"]
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class Piece:
     end_line: int = 0
     end_column: int = 0
     text: str = ""
-    style: Style = ""
+    style: str = ""
     flow: bool = False
     entries: list[tuple[Piece, Piece]] = field(default_factory=list)
     items: list[Piece] = field(default_factory=list)
@@ -62,7 +62,8 @@ def read_layout(name: str, raw: bytes) -> Layout:
         raise InvalidValue(str(issues[0]))
     text = raw.decode("utf-8").removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     builder = _Builder()
-    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    events: Iterator[Any] = iter(yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    for event in events:
         builder.take(event)
     lines = tuple(text.split("\n"))
     spans = _spans(builder.scalars, lines)
@@ -81,20 +82,25 @@ class _Builder:
 
     def take(self, event: Any) -> None:
         """One event; what is no node is of no interest."""
-        if isinstance(event, yaml.ScalarEvent):
-            piece = Piece("scalar", event.start_mark.line, event.start_mark.column, text=event.value, style=event.style or "")
+        kind = type(event)
+        if kind is yaml.ScalarEvent:
+            piece = self._begun("scalar", event)
+            piece.text, piece.style = event.value, event.style or ""
             self._end(piece, event)
             self.scalars.append(piece)
-            self._add(piece)
-        elif isinstance(event, yaml.CollectionStartEvent):
-            kind: Literal["mapping", "list"] = "mapping" if isinstance(event, yaml.MappingStartEvent) else "list"
-            piece = Piece(kind, event.start_mark.line, event.start_mark.column, flow=bool(event.flow_style))
-            self._add(piece)
+        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+            piece = self._begun("mapping" if kind is yaml.MappingStartEvent else "list", event)
+            piece.flow = bool(event.flow_style)
             self._open.append(piece)
             self._keys.append(None)
-        elif isinstance(event, yaml.CollectionEndEvent):
+        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
             self._end(self._open.pop(), event)
             self._keys.pop()
+
+    def _begun(self, kind: Literal["scalar", "mapping", "list"], event: Any) -> Piece:
+        piece = Piece(kind, event.start_mark.line, event.start_mark.column)
+        self._add(piece)
+        return piece
 
     def _end(self, piece: Piece, event: Any) -> None:
         piece.end_line, piece.end_column = event.end_mark.line, event.end_mark.column

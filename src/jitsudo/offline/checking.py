@@ -13,6 +13,8 @@ from jitsudo.policy.issues import Issue
 from jitsudo.policy.lint import lint
 from jitsudo.policy.model import Policy
 
+__all__ = ["Checked", "Finding", "check", "issues_as_findings"]
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:

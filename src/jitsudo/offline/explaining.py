@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import grp
+import os
+import pwd
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -88,3 +91,12 @@ def _explained(case: Case, role: RoleName) -> Explanation:
 def _without_grant(line: str) -> str:
     """The grant is made up: nobody holds it."""
     return line.replace(f" (held by grant {THE_GRANT})", "").replace(f", grant {THE_GRANT}", "")
+
+
+def groups_here(user: str) -> tuple[str, ...]:
+    """The groups of an account of this host; none if there is no such account."""
+    try:
+        account = pwd.getpwnam(user)
+        return tuple(grp.getgrgid(gid).gr_name for gid in os.getgrouplist(user, account.pw_gid))
+    except (KeyError, OSError, ValueError):
+        return ()
