@@ -79,9 +79,24 @@ def identities() -> Iterator[tuple[str, tuple[str, Case]]]:
     for group in ("web", "root", "bob", "alice", "#0", "#1000", "#1001", "#-1", "#4294967295", "#99999", "nosuch", ""):
         yield f"-g {group!r}", run("-g", group, PROBE)
         yield f"-u bob -g {group!r}", run("-u", "bob", "-g", group, PROBE)
-    for options in (["-P"], ["-P", "-u", "bob"], ["-P", "-u", "bob", "-g", "web"], ["-H"], ["-H", "-u", "bob"], ["-H", "-E"]):
+    for options in (
+        ["-P"],
+        ["-P", "-u", "bob"],
+        ["-P", "-u", "bob", "-g", "web"],
+        ["-H"],
+        ["-H", "-u", "bob"],
+        ["-H", "-E"],
+    ):
         yield " ".join(options), run(*options, PROBE)
-    for options in (["--user=bob"], ["--user", "bob"], ["--group=web"], ["--set-home"], ["-ubob"], ["-nu", "bob"], ["-u", "bob", "-u", "root"]):
+    for options in (
+        ["--user=bob"],
+        ["--user", "bob"],
+        ["--group=web"],
+        ["--set-home"],
+        ["-ubob"],
+        ["-nu", "bob"],
+        ["-u", "bob", "-u", "root"],
+    ):
         yield " ".join(options), run(*options, PROBE)
     for user in ("carol", "mallory", "root"):
         yield f"{user} runs", run(PROBE, user=user)
@@ -142,19 +157,45 @@ def environments() -> Iterator[tuple[str, tuple[str, Case]]]:
     yield "a thousand variables", run(PROBE, env={f"V{i}": "x" * 100 for i in range(1000)})
     yield "a thousand variables, -E", run("-E", PROBE, env={f"V{i}": "x" * 100 for i in range(1000)})
     yield "exported functions", run(PROBE, env={"BASH_FUNC_x%%": "() { id; }", "BASH_FUNC_x()": "() { id; }"})
-    yield "-n with a prompt in the environment", run("-n", PROBE, env={"SUDO_PROMPT": "x", "SUDO_ASKPASS": "/bin/false"})
+    yield (
+        "-n with a prompt in the environment",
+        run("-n", PROBE, env={"SUDO_PROMPT": "x", "SUDO_ASKPASS": "/bin/false"}),
+    )
 
 
 def places() -> Iterator[tuple[str, tuple[str, Case]]]:
     long = "/srv/compat/" + "/".join("d" * 200 for _ in range(10))
-    folders = ["/", "/tmp", "/root", "/home/alice", "/home/alice/private", "/srv/compat/caf\u00c3\u00a9", long, "DELETED", "/srv/compat/link"]
+    folders = [
+        "/",
+        "/tmp",
+        "/root",
+        "/home/alice",
+        "/home/alice/private",
+        "/srv/compat/caf\u00c3\u00a9",
+        long,
+        "DELETED",
+        "/srv/compat/link",
+    ]
     for folder in folders:
         for options in ([], ["-u", "bob"], ["-i"], ["-s"]):
             if folder == "/root":
                 yield f"{folder} {options}", run(*options, PROBE, user="root", cwd=folder)
             else:
                 yield f"{folder[:40]} {options}", run(*options, PROBE, cwd=folder)
-    for folder in ("/tmp", "/root", "/home/alice/private", "relative", "..", "~", "~bob", "~nosuch", "/nonexistent", "", "/etc/passwd", "/srv/compat/link"):
+    for folder in (
+        "/tmp",
+        "/root",
+        "/home/alice/private",
+        "relative",
+        "..",
+        "~",
+        "~bob",
+        "~nosuch",
+        "/nonexistent",
+        "",
+        "/etc/passwd",
+        "/srv/compat/link",
+    ):
         yield f"-D {folder!r}", run("-D", folder, PROBE)
         yield f"-D {folder!r} as bob", run("-u", "bob", "-D", folder, PROBE)
     yield "carol: -D", run("-D", "/tmp", PROBE, user="carol")
@@ -166,7 +207,12 @@ def hygiene() -> Iterator[tuple[str, tuple[str, Case]]]:
     for mask in ("000", "002", "022", "027", "077", "777"):
         yield f"umask {mask}", run(PROBE, umask=mask)
         yield f"umask {mask} -i", run("-i", PROBE, umask=mask)
-    yield "umask of what is made", shell("umask 0; cd /srv/compat/open; rm -f made; $SUDO $P touch made; stat -c '%a %U %G' made; $SUDO -u bob $P touch made2; stat -c %a made2")
+    yield (
+        "umask of what is made",
+        shell(
+            "umask 0; cd /srv/compat/open; rm -f made; $SUDO $P touch made; stat -c '%a %U %G' made; $SUDO -u bob $P touch made2; stat -c %a made2"
+        ),
+    )
     yield "descriptors left open", run(PROBE, files=[3, 4, 7, 20])
     for number in ("3", "4", "5", "8", "2", "0", "-1", "x", "", "4294967296"):
         yield f"-C {number!r}", run("-C", number, PROBE, files=[3, 4, 7, 20])
@@ -191,7 +237,10 @@ def endings() -> Iterator[tuple[str, tuple[str, Case]]]:
         yield f"signal {signal}", run(PROBE, "kill", str(signal))
         yield f"signal {signal} seen by a shell", shell(f"$SUDO $P kill {signal}; echo $?")
     for signal in ("HUP", "INT", "TERM", "QUIT", "USR1", "USR2", "ALRM"):
-        yield f"SIG{signal} to sudo", shell(f"$SUDO $P sleep 8 & sleep 1; kill -{signal} $! 2>/dev/null; wait $! 2>/dev/null; echo $?")
+        yield (
+            f"SIG{signal} to sudo",
+            shell(f"$SUDO $P sleep 8 & sleep 1; kill -{signal} $! 2>/dev/null; wait $! 2>/dev/null; echo $?"),
+        )
     yield "-i exit 7", run("-i", PROBE, "exit", "7")
     yield "-s exit 7", run("-s", PROBE, "exit", "7")
     yield "-b", run("-b", PROBE, "exit", "7", linger=1.0)
@@ -204,7 +253,13 @@ def endings() -> Iterator[tuple[str, tuple[str, Case]]]:
 
 def streams() -> Iterator[tuple[str, tuple[str, Case]]]:
     every = "".join(map(chr, range(256)))
-    for what, data in {"nothing": "", "every byte": every, "a megabyte": every * 4096, "no newline": "abc", "NUL": "\0\0"}.items():
+    for what, data in {
+        "nothing": "",
+        "every byte": every,
+        "a megabyte": every * 4096,
+        "no newline": "abc",
+        "NUL": "\0\0",
+    }.items():
         yield f"cat: {what}", run(PROBE, "cat", input=data)
         yield f"cat -i: {what}", run("-i", PROBE, "cat", input=data)
     yield "both streams", run(PROBE, "say", "out\n", "err\n")
@@ -219,7 +274,7 @@ def streams() -> Iterator[tuple[str, tuple[str, Case]]]:
     yield "timeout that is short", shell("timeout 1 $SUDO $P sleep 8; echo $?", seconds=12)
     yield "xargs", shell("printf '1\\n2\\n' | xargs -n 1 $SUDO $P say; echo $?")
     yield "find -exec", shell("find /srv/compat/edit -name '*.conf' -exec $SUDO $P say {} x ';' | sort")
-    yield "in $( )", shell("x=$($SUDO $P say out err 2>&1); echo \"[$x]\"")
+    yield "in $( )", shell('x=$($SUDO $P say out err 2>&1); echo "[$x]"')
 
 
 def terminals() -> Iterator[tuple[str, tuple[str, Case]]]:
@@ -254,12 +309,23 @@ def passwords() -> Iterator[tuple[str, tuple[str, Case]]]:
     yield "-S and data for the command", run("-k", "-S", PROBE, "cat", user="bob", input=right + "data\nmore")
     yield "-S NUL", run("-k", "-S", PROBE, user="bob", input="bo\0b\n")
     yield "-S long", run("-k", "-S", PROBE, user="bob", input="x" * 5000 + "\n")
-    for prompt in ("Say it: ", "%p:%u:%U:%H:%h:%%:", "", "%", "%x", "two\nlines: ", "[sudo via ansible, key=abc] password:"):
+    for prompt in (
+        "Say it: ",
+        "%p:%u:%U:%H:%h:%%:",
+        "",
+        "%",
+        "%x",
+        "two\nlines: ",
+        "[sudo via ansible, key=abc] password:",
+    ):
         yield f"-S -p {prompt!r}", run("-k", "-S", "-p", prompt, PROBE, user="bob", input=right)
     yield "-S with SUDO_PROMPT", run("-k", "-S", PROBE, user="bob", input=right, env={"SUDO_PROMPT": "from %p: "})
     yield "-S -u", run("-k", "-S", "-u", "postgres", "-p", "%p for %U: ", PROBE, user="bob", input=right)
     yield "typed", run("-k", PROBE, user="bob", tty=True, typing=[[PASSWORD, right]])
-    yield "typed wrong, then right", run("-k", PROBE, user="bob", tty=True, typing=[[PASSWORD, wrong], [PASSWORD, right]])
+    yield (
+        "typed wrong, then right",
+        run("-k", PROBE, user="bob", tty=True, typing=[[PASSWORD, wrong], [PASSWORD, right]]),
+    )
     yield "typed ^C", run("-k", PROBE, user="bob", tty=True, typing=[[PASSWORD, "\x03"]])
     yield "typed ^D", run("-k", PROBE, user="bob", tty=True, typing=[[PASSWORD, "\x04"]])
     yield "typed with -p", run("-k", "-p", "pw of %p: ", PROBE, user="bob", tty=True, typing=[[PASSWORD, right]])
@@ -277,7 +343,10 @@ def passwords() -> Iterator[tuple[str, tuple[str, Case]]]:
     yield "a ticket, then -K", shell(f"{first} $SUDO -K; echo $?; $SUDO -n $P; echo $?", user="bob")
     yield "a ticket, then -k CMD", shell(f"{first} $SUDO -k -n $P; echo $?; $SUDO -n $P; echo $?", user="bob")
     yield "a ticket of -v", shell("$SUDO -K; echo bob | $SUDO -S -p '' -v; echo $?; $SUDO -n $P; echo $?", user="bob")
-    yield "no ticket with -N", shell("$SUDO -K; echo bob | $SUDO -N -S -p '' $P; echo $?; $SUDO -n $P; echo $?", user="bob")
+    yield (
+        "no ticket with -N",
+        shell("$SUDO -K; echo bob | $SUDO -N -S -p '' $P; echo $?; $SUDO -n $P; echo $?", user="bob"),
+    )
     yield "a ticket in another session", shell(f"{first} setsid -w $SUDO -n $P; echo $?", user="bob")
     yield "a ticket for another target", shell(f"{first} $SUDO -n -u postgres $P; echo $?", user="bob")
     yield "-v without a password", run("-v")
@@ -295,7 +364,24 @@ def shells() -> Iterator[tuple[str, tuple[str, Case]]]:
         for target in ("root", "bob", "postgres", "nobody"):
             yield f"{option} -u {target}", run(option, "-u", target, PROBE)
             yield f"{option} -u {target}, a shell", run(option, "-u", target, input=f"exec {PROBE}\n")
-        for words in (["a b"], ["$HOME"], ["*"], [";", "id"], ["'"], ['"'], ["\\"], ["`id`"], [""], ["a\nb"], ["caf\u00c3\u00a9"], ["-x"], ["a=b"], ["{x,y}"], ["~"], ["!"]):
+        for words in (
+            ["a b"],
+            ["$HOME"],
+            ["*"],
+            [";", "id"],
+            ["'"],
+            ['"'],
+            ["\\"],
+            ["`id`"],
+            [""],
+            ["a\nb"],
+            ["caf\u00c3\u00a9"],
+            ["-x"],
+            ["a=b"],
+            ["{x,y}"],
+            ["~"],
+            ["!"],
+        ):
             yield f"{option} {words}", run(option, PROBE, *words)
         for caller in ("/bin/sh", "/bin/dash", "/bin/false", "/nonexistent", "", "bash", "/home/alice/evil"):
             yield f"{option} SHELL={caller}", run(option, PROBE, env={"SHELL": caller})
@@ -316,20 +402,73 @@ def shells() -> Iterator[tuple[str, tuple[str, Case]]]:
 
 
 def commands() -> Iterator[tuple[str, tuple[str, Case]]]:
-    for words in ([PROBE], ["probe"], ["./probe"], ["../../usr/local/bin/probe"], ["/usr/local/bin/../bin/probe"], ["//usr/local/bin/probe"]):
+    for words in (
+        [PROBE],
+        ["probe"],
+        ["./probe"],
+        ["../../usr/local/bin/probe"],
+        ["/usr/local/bin/../bin/probe"],
+        ["//usr/local/bin/probe"],
+    ):
         yield f"named {words[0]}", run(*words, cwd="/usr/local/bin")
-    for command in ("nosuchcommand", "/nonexistent", "/etc", "/etc/passwd", "", "/usr/local/bin/probe/", ".", "..", "~", "/usr/local/bin/link-to-probe", "link-to-probe", "/bin/sh"):
+    for command in (
+        "nosuchcommand",
+        "/nonexistent",
+        "/etc",
+        "/etc/passwd",
+        "",
+        "/usr/local/bin/probe/",
+        ".",
+        "..",
+        "~",
+        "/usr/local/bin/link-to-probe",
+        "link-to-probe",
+        "/bin/sh",
+    ):
         for user in ("carol", "root"):
             yield f"{user}: {command!r}", run(command, user=user)
     yield "the path of the caller", run("probe", env={"PATH": "/tmp"})
-    yield "a folder of the caller's in PATH", run("onlyhere", user="carol", env={"PATH": "/home/alice/bin:/usr/bin:/bin"})
-    for words in (["a", "b"], [""], ["", ""], ["a b"], ["a\nb"], ["caf\u00c3\u00a9"], ["\t"], ["*"], ["--"], ["-n"], ["--help"], ["x" * 100_000], ["a"] * 900):
+    yield (
+        "a folder of the caller's in PATH",
+        run("onlyhere", user="carol", env={"PATH": "/home/alice/bin:/usr/bin:/bin"}),
+    )
+    for words in (
+        ["a", "b"],
+        [""],
+        ["", ""],
+        ["a b"],
+        ["a\nb"],
+        ["caf\u00c3\u00a9"],
+        ["\t"],
+        ["*"],
+        ["--"],
+        ["-n"],
+        ["--help"],
+        ["x" * 100_000],
+        ["a"] * 900,
+    ):
         yield f"arguments {repr(words)[:40]}", run(PROBE, *words)
     yield "-- before", run("--", PROBE)
     yield "-- before an assignment", run("--", "FOO=1", PROBE)
     yield "-n -- ", run("-n", "--", PROBE, "--", "x")
     yield "mallory: nothing", run(user="mallory")
-    for argv in ([], ["-Z"], ["--nosuch"], ["-u"], ["-n"], ["--"], ["-h"], ["--help"], ["-u", "bob"], ["-e"], ["-i", "-e", "x"], ["-v", PROBE], ["-k", "-i"], ["-b"], ["-l", "-e", "x"]):
+    for argv in (
+        [],
+        ["-Z"],
+        ["--nosuch"],
+        ["-u"],
+        ["-n"],
+        ["--"],
+        ["-h"],
+        ["--help"],
+        ["-u", "bob"],
+        ["-e"],
+        ["-i", "-e", "x"],
+        ["-v", PROBE],
+        ["-k", "-i"],
+        ["-b"],
+        ["-l", "-e", "x"],
+    ):
         yield f"usage {argv}", run(*argv)
     yield "-R", run("-R", "/srv", PROBE)
     yield "-R /", run("-R", "/", PROBE)
@@ -359,23 +498,69 @@ def edits() -> Iterator[tuple[str, tuple[str, Case]]]:
     lines = f"$(wc -l <{EDITED}/site.conf)"
     before, show = f"n={lines};", f"echo +$(({lines} - n)); stat -c '%a %U %G' {EDITED}/site.conf"
     for how in ("$SUDO -e", "sudoedit"):
-        yield f"{how}", shell(f"{before} {how} {EDITED}/site.conf; echo $?; {show}", env={"EDITOR": "/usr/local/bin/append"})
-    yield "sudoedit that changes nothing", shell(f"{before} sudoedit {EDITED}/site.conf; echo $?; {show}", env={"EDITOR": "/bin/true"})
-    yield "sudoedit whose editor fails", shell(f"{before} sudoedit {EDITED}/site.conf; echo $?; {show}", env={"EDITOR": "/usr/local/bin/append-and-fail"})
-    for names in ({"SUDO_EDITOR": "append"}, {"VISUAL": "append"}, {"EDITOR": "append two words"}, {"SUDO_EDITOR": "append", "EDITOR": "false"}):
+        yield (
+            f"{how}",
+            shell(f"{before} {how} {EDITED}/site.conf; echo $?; {show}", env={"EDITOR": "/usr/local/bin/append"}),
+        )
+    yield (
+        "sudoedit that changes nothing",
+        shell(f"{before} sudoedit {EDITED}/site.conf; echo $?; {show}", env={"EDITOR": "/bin/true"}),
+    )
+    yield (
+        "sudoedit whose editor fails",
+        shell(
+            f"{before} sudoedit {EDITED}/site.conf; echo $?; {show}", env={"EDITOR": "/usr/local/bin/append-and-fail"}
+        ),
+    )
+    for names in (
+        {"SUDO_EDITOR": "append"},
+        {"VISUAL": "append"},
+        {"EDITOR": "append two words"},
+        {"SUDO_EDITOR": "append", "EDITOR": "false"},
+    ):
         env = {name: f"/usr/local/bin/{value}" for name, value in names.items()}
         yield f"sudoedit with {names}", shell(f"{before} sudoedit {EDITED}/site.conf; echo $?; {show}", env=env)
     for editor in ("/nonexistent", "append", "/usr/local/bin/append -- /etc/shadow", ""):
-        yield f"sudoedit with editor {editor!r}", shell(f"{before} sudoedit {EDITED}/site.conf; echo $?; {show}", env={"EDITOR": editor})
-    yield "sudoedit a new file", shell(f"sudoedit {EDITED}/new.conf; echo $?; cat {EDITED}/new.conf; stat -c '%a %U %G' {EDITED}/new.conf; $SUDO -i rm -f {EDITED}/new.conf", env={"EDITOR": "/usr/local/bin/append"})
-    yield "sudoedit two files", shell(f"sudoedit {EDITED}/site.conf {EDITED}/other.conf; echo $?; tail -n 1 {EDITED}/other.conf", env={"EDITOR": "/usr/local/bin/append"})
-    yield "sudoedit relative", shell(f"{before} cd {EDITED}; sudoedit site.conf; echo $?; {show}", env={"EDITOR": "/usr/local/bin/append"})
+        yield (
+            f"sudoedit with editor {editor!r}",
+            shell(f"{before} sudoedit {EDITED}/site.conf; echo $?; {show}", env={"EDITOR": editor}),
+        )
+    yield (
+        "sudoedit a new file",
+        shell(
+            f"sudoedit {EDITED}/new.conf; echo $?; cat {EDITED}/new.conf; stat -c '%a %U %G' {EDITED}/new.conf; $SUDO -i rm -f {EDITED}/new.conf",
+            env={"EDITOR": "/usr/local/bin/append"},
+        ),
+    )
+    yield (
+        "sudoedit two files",
+        shell(
+            f"sudoedit {EDITED}/site.conf {EDITED}/other.conf; echo $?; tail -n 1 {EDITED}/other.conf",
+            env={"EDITOR": "/usr/local/bin/append"},
+        ),
+    )
+    yield (
+        "sudoedit relative",
+        shell(f"{before} cd {EDITED}; sudoedit site.conf; echo $?; {show}", env={"EDITOR": "/usr/local/bin/append"}),
+    )
     yield "sudoedit a link", shell(f"sudoedit {EDITED}/link.conf; echo $?", env={"EDITOR": "/usr/local/bin/append"})
-    yield "sudoedit in an own folder", shell("sudoedit /home/alice/mine; echo $?", env={"EDITOR": "/usr/local/bin/append"})
+    yield (
+        "sudoedit in an own folder",
+        shell("sudoedit /home/alice/mine; echo $?", env={"EDITOR": "/usr/local/bin/append"}),
+    )
     yield "sudoedit a folder", shell(f"sudoedit {EDITED}; echo $?", env={"EDITOR": "/usr/local/bin/append"})
-    yield "sudoedit what is not allowed", shell("sudoedit /etc/shadow; echo $?", user="carol", env={"EDITOR": "/usr/local/bin/append"})
-    yield "sudo sudoedit", shell(f"{before} $SUDO sudoedit {EDITED}/site.conf; echo $?; {show}", env={"EDITOR": "/usr/local/bin/append"})
-    yield "the editor's surroundings", shell(f"sudoedit {EDITED}/site.conf; echo $?", env={"EDITOR": PROBE, "FOO": "1"}, files=[5], umask="077")
+    yield (
+        "sudoedit what is not allowed",
+        shell("sudoedit /etc/shadow; echo $?", user="carol", env={"EDITOR": "/usr/local/bin/append"}),
+    )
+    yield (
+        "sudo sudoedit",
+        shell(f"{before} $SUDO sudoedit {EDITED}/site.conf; echo $?; {show}", env={"EDITOR": "/usr/local/bin/append"}),
+    )
+    yield (
+        "the editor's surroundings",
+        shell(f"sudoedit {EDITED}/site.conf; echo $?", env={"EDITOR": PROBE, "FOO": "1"}, files=[5], umask="077"),
+    )
 
 
 def nested() -> Iterator[tuple[str, tuple[str, Case]]]:
