@@ -32,10 +32,8 @@ class Index:
 
     def helpful(self, person: Person, action: Action, policy: Policy) -> Iterator[Role]:
         """Those of them that have a rule about the action's program, or of its kind, by name."""
-        about = [self.by_program[key] for key in _keys(action) if key in self.by_program]
-        if not about:
-            return iter(())
-        names = self._open_to(person, policy) & about[0].union(*about[1:])
+        mine = self._open_to(person, policy)
+        names = {name for key in _keys(action) if key in self.by_program for name in mine & self.by_program[key]}
         return (policy.roles[name] for name in sorted(names))
 
     def _open_to(self, person: Person, policy: Policy) -> frozenset[RoleName]:
