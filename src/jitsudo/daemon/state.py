@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -26,6 +26,7 @@ log = logging.getLogger("jitsudod")
 LEDGER_FILE: Final = "ledger.db"
 CREDIBLE_MARK: Final = "credible-time"
 RECORD_SECONDS: Final = 5.0
+REMEMBERED_SECONDS: Final = 30 * 86_400  # what ended is shown for that long
 OPEN_STATES: Final = frozenset({State.REQUESTED, State.APPROVED})
 
 
@@ -58,6 +59,15 @@ class Folded:
             self.started[str(entry.body["session"])] |= {"grant": entry.body["grant"], "state": entry.body["state"]}
         elif entry.type == "session.ended":
             self.started.pop(str(entry.body["session"]), None)
+
+    def forget(self, before: int, used: Collection[GrantId]) -> frozenset[str]:
+        """See `Book.forget`."""
+        gone = self.book.forget(before, used)
+        for name in gone:
+            if name.startswith(RequestId.prefix):
+                self.needed.pop(RequestId(name), None)
+                self.decided.pop(RequestId(name), None)
+        return gone
 
     def _index(self, entry: Entry) -> None:
         request = self.book.requests.get(RequestId(entry.body["request"])) if entry.body.get("request") else None
@@ -181,6 +191,12 @@ class DaemonState:
     def started_sessions(self) -> dict[str, dict[str, object]]:
         """Sessions that were started and not said to have ended, by id: what to adopt after a restart."""
         return dict(self._folded.started)
+
+    def forget_old(self, now: Moment, used: Collection[GrantId]) -> None:
+        """Let go of what ended long ago, but for the grants that are `used`; the ledger keeps it."""
+        for name in self._folded.forget(now.wall - REMEMBERED_SECONDS, used):
+            if name.startswith(GrantId.prefix):
+                self.loaded_at.pop(GrantId(name), None)
 
     def require_policy(self) -> LoadedPolicy:
         """Raises Denied while no policy has ever been valid."""

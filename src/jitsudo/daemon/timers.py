@@ -67,6 +67,7 @@ class Timers:
         if now.boot >= self._heartbeat_due:
             self._heartbeat_due = now.boot + HEARTBEAT_SECONDS
             self._state.note(now, self._state.journal.heartbeat())
+            self._state.forget_old(now, {session.grant for session in self._sessions.all()})
 
     async def _mend(self) -> None:
         """After a failure to write: try again, from what is durable."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar
@@ -121,6 +121,7 @@ class Book:
         self.requests: dict[RequestId, RequestRecord] = {}
         self.grants: dict[GrantId, GrantRecord] = {}
         self._nonces: set[str] = set()
+        self._gone: set[str] = set()
 
     def apply(self, event: Event) -> None:
         """Take one event in; those that are not about requests or grants are ignored.
@@ -131,6 +132,26 @@ class Book:
         handler = _HANDLERS.get(event.type)
         if handler is not None:
             handler(self, event)
+
+    def forget(self, before: int, used: Collection[GrantId] = ()) -> frozenset[str]:
+        """Let go of requests and grants whose time was up by `before` (Unix seconds); the ids of those that went.
+
+        Their ids and nonces stay known, so that no other document gets them. Grants that are `used` stay, and revoked standing
+        ones: they say that no other is to be made.
+        """
+        gone: set[str] = set()
+        for grant in [*self.grants.values()]:
+            stays = grant.id in used or (grant.standing and grant.state is State.REVOKED)
+            if grant.state is not State.ACTIVE and grant.grant.not_after < before and not stays:
+                del self.grants[grant.id]
+                gone.add(grant.id)
+        for request in [*self.requests.values()]:
+            is_over = request.state not in (State.REQUESTED, State.APPROVED) and request.request.activate_by < before
+            if request.grant in gone or (request.grant is None and is_over):
+                del self.requests[request.id]
+                gone.add(request.id)
+        self._gone |= gone
+        return frozenset(gone)
 
     def find_request(self, prefix: str, visible: Callable[[RequestRecord], bool] | None = None) -> RequestRecord:
         """The request whose id begins with `prefix`, among those that are `visible`."""
@@ -144,6 +165,7 @@ class Book:
         envelope = _envelope(event, MAX_REQUEST_BYTES)
         request, rid = parse_request(envelope.payload), request_id(envelope.payload)
         _require_own(event, "request", rid)
+        self._require_new(rid)
         known = self.requests.get(rid)
         state = _next(known.state if known else None, event, rid)
         self._claim(request.nonce)
@@ -168,6 +190,7 @@ class Book:
         envelope = _envelope(event, MAX_GRANT_BYTES)
         grant, gid = parse_grant(envelope.payload), grant_id(envelope.payload)
         _require_own(event, "grant", gid)
+        self._require_new(gid)
         if gid in self.grants:
             raise WrongState(f"there is a grant {gid} already")
         request, rid = parse_request(grant.request.payload), request_id(grant.request.payload)
@@ -222,6 +245,10 @@ class Book:
         if record is None:
             raise WrongState(f"there is no grant {gid}")
         return record, _next(record.state, event, gid)
+
+    def _require_new(self, document: str) -> None:
+        if document in self._gone:
+            raise WrongState(f"there was a {document} already", "ask again: jitsudo request …")
 
     def _claim(self, nonce: str) -> None:
         if nonce in self._nonces:

@@ -321,3 +321,49 @@ def test_nothing_is_built_after_activate_by() -> None:
         build_grant(ASKED, [], Moment(makers.NOW + 3601, 1.0), makers.HOST.fingerprint)
     with pytest.raises(WrongState, match="in time"):
         build_grant(makers.sealed_request(not_before=makers.NOW + 3601), [], Moment(0, 1.0), makers.HOST.fingerprint)
+
+
+LATER = makers.NOW + 100 * 86_400
+
+
+@pytest.mark.parametrize("state", [s for s in ROADS if s is not None])
+def test_what_ended_long_ago_is_forgotten_and_what_goes_on_is_not(state: State) -> None:
+    """Ended requests and grants go, together; open and live ones stay; nothing goes before its time."""
+    book = book_of(*ROADS[state])
+    assert book.forget(makers.NOW) == frozenset()
+    gone = book.forget(LATER)
+    if state in (State.REQUESTED, State.APPROVED, State.ACTIVE):
+        assert gone == frozenset()
+        assert book.requests
+    else:
+        assert RID in gone
+        assert not book.requests
+        assert not book.grants
+        refuses(book, event("request.created"), WrongState, "already")
+
+
+def test_a_forgotten_id_is_not_given_again() -> None:
+    """Otherwise the ledger would hold two documents of one id, and could not be read again."""
+    book = book_of(*ROADS[State.EXPIRED])
+    book.forget(LATER)
+    book.requests.update(book_of(*ROADS[State.APPROVED]).requests)
+    refuses(book, event("grant.issued"), WrongState, "already")
+
+
+def test_a_grant_under_which_something_runs_is_not_forgotten() -> None:
+    """Nor its request: whoever gives it back ends what runs."""
+    book = book_of(*ROADS[State.EXPIRED])
+    assert book.forget(LATER, used={GID}) == frozenset()
+    assert book.forget(LATER) == {GID, RID}
+
+
+def test_a_revoked_standing_grant_is_remembered() -> None:
+    """A revocation stands until the role's meaning changes, however long that takes."""
+    standing = makers.sealed_grant(build_grant(ASKED, [], Moment(makers.NOW, 1.0), makers.HOST.fingerprint))
+    gid = grant_id(standing.payload)
+    revoked = makers.sealed(makers.revocation(digest(standing.payload)).payload(), Namespace.REVOCATION)
+    issued = event("grant.issued", {"envelope": text(standing), "standing": True})
+    ended = event("grant.revoked", {"grant": gid, "by": "bob", "reason": "enough", "envelope": text(revoked)})
+    assert book_of(issued, ended).forget(LATER) == frozenset()
+    expired = event("grant.expired", {"grant": gid})
+    assert book_of(issued, expired).forget(LATER) == {gid}
