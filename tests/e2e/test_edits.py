@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pexpect
 import pytest
-from acts import LEDGER, Journal, assert_refused, extra_policy, sudo, until
+from acts import LEDGER, Journal, assert_refused, extra_policy, gone, sudo, until
 from lab import Lab
 
 FOLDER = "/srv/edits"
@@ -200,7 +200,7 @@ def test_a_revoked_session_ends_the_edit(desk: Lab) -> None:
     grants = json.loads(desk.run("jitsudo", "status", "--json", user="alice", check=True).stdout)["grants"]
     grant = next(g["id"] for g in grants if g["sessions"])
     desk.run("jitsudo", "revoke", grant, "--reason", "enough", check=True)
-    until(lambda: desk.run("pgrep", "-f", "jitsudo-edit").returncode == 1, "the helper is gone")
+    until(lambda: gone(desk, "[j]itsudo-edit"), "the helper is gone")
     terminal.close(force=True)
     assert desk.get(path) == "old\n"
     desk.run("sh", "-c", "rm -rf /var/tmp/sudoedit-*", check=True)
