@@ -185,7 +185,8 @@ role_bodies = st.tuples(
 )
 policies = st.lists(role_bodies, min_size=1, max_size=3)
 words = st.sampled_from(
-    ["restart", "stop", "nginx", "systemctl", "alice", "adm", "/etc", "-x7", "--host=stop", "5", "8", "-x", "--a=stop", "--", "", "/var/log/nginx/access.log", "/var/log/nginx/evil",
+    ["restart", "stop", "nginx", "systemctl", "alice", "adm", "/etc", "-x7", "--host=stop",
+     "5", "8", "-x", "--a=stop", "--", "", "/var/log/nginx/access.log", "/var/log/nginx/evil",
      "../etc/shadow", "access.log", "/etc/shadow", "a\nb", "\udcff"]
 )  # fmt: skip
 modes = st.sampled_from(["command", "command", "command", "edit", "shell", "login-shell"])

@@ -25,7 +25,11 @@ def code(action: Action, policy: Policy, on: MemoryWorld | None = None) -> str:
 
 # -- edit ------------------------------------------------------------------------------------------------------------
 
-SITES = 'allow: [{edit: [{path: {under: /etc/nginx/sites-available, glob: "*.conf"}}, {literal: /etc/hosts}], check: [nginx, "-t"]}]'
+SITES = """
+allow:
+  - edit: [{path: {under: /etc/nginx/sites-available, glob: "*.conf"}}, {literal: /etc/hosts}]
+    check: [nginx, "-t"]
+"""
 
 
 def edit(*files: str, cwd: str = "/") -> Action:
@@ -53,8 +57,10 @@ def test_an_edit_is_of_the_files_as_resolved() -> None:
 @pytest.mark.parametrize(
     "files",
     [(), ("/etc/shadow",), ("/etc/hosts", "/etc/shadow"), ("/etc/nginx/sites-available/evil.conf",), ("-u",), ("",),
-     ("/etc/nginx/sites-available/dir.conf",), ("/etc/hosts/",), ("hosts",), ("/etc/nginx/mine/a.conf",), ("/home/alice/x",),
-     ("/etc/nginx/sites-available/a.txt",), ("--", "/etc/hosts"), ("/etc/nginx/sites-available/a.conf\n",), ("/etc/HOSTS",)],
+     ("/etc/nginx/sites-available/dir.conf",), ("/etc/hosts/",), ("hosts",), ("/etc/nginx/mine/a.conf",),
+     ("/home/alice/x",),
+     ("/etc/nginx/sites-available/a.txt",), ("--", "/etc/hosts"), ("/etc/nginx/sites-available/a.conf\n",),
+     ("/etc/HOSTS",)],
 )  # fmt: skip
 def test_other_files_are_not_edited(files: tuple[str, ...]) -> None:
     """Every one must be the rule's, a file, and in folders that root alone can write."""
@@ -82,7 +88,8 @@ def test_an_edit_is_no_side_effect_of_an_editor() -> None:
 
 def test_a_guardrail_binds_sudoedit_by_its_name() -> None:
     """And by the files."""
-    rail = "guardrails:\n  g: {always: true, match: {command: sudoedit, any_operand: [{path: {under: /etc}}]}, then: deny, message: No.}\n"
+    match = "{command: sudoedit, any_operand: [{path: {under: /etc}}]}"
+    rail = f"guardrails:\n  g: {{always: true, match: {match}, then: deny, message: No.}}\n"
     policy = role('allow: [{edit: [{path: {under: /}}]}]', rail)
     assert code(edit("/etc/hosts"), policy, disk()) == "guardrail"
     assert code(edit("/srv/app/x"), policy, disk()) == "Allow"
@@ -139,13 +146,18 @@ def test_a_shell_that_is_to_be_watched_is_not_there_yet(terms: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["rm -rf /etc", "rm\\ -rf\\ /etc", "cd /; rm -rf etc", "x=$(rm -r /etc)", "'rm' -rf /etc", "echo a|rm -R /etc", "/bin/rm -rf /etc",
+    ["rm -rf /etc",
+     "rm\\ -rf\\ /etc", "cd /; rm -rf etc", "x=$(rm -r /etc)", "'rm' -rf /etc", "echo a|rm -R /etc", "/bin/rm -rf /etc",
      "r\\m -rf /etc", "env rm -rf /etc", "sudo rm -rf /etc"],
 )  # fmt: skip
 def test_guardrails_look_into_what_a_shell_is_given(command: str) -> None:
     """Best effort: what stands there, not what it computes."""
     rail = """guardrails:
-  g: {always: true, match: {command: rm, any_option: ["-r, -R, --recursive"], any_operand: [{path: {under: /etc}}]}, then: deny, message: No.}
+  g:
+    always: true
+    match: {command: rm, any_option: ["-r, -R, --recursive"], any_operand: [{path: {under: /etc}}]}
+    then: deny
+    message: No.
 """
     policy = role(SHELL, rail)
     assert code(shell("-c", command), policy, shells()) == "guardrail"

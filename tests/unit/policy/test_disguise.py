@@ -62,9 +62,12 @@ STOPS = '{command: systemctl, subcommand: "stop|mask"}'
         (HOSTS, ("systemctl", "--host=db", "status")), (HOSTS, ("systemctl", "status", "--host", "db")),
         (HOSTS, ("systemctl", "--ho=db", "status")), (HOSTS, ("systemctl", "--roo=/x", "status")),
         (HOSTS, ("systemctl", "-qHdb", "status")), (HOSTS, ("systemctl", "@file")),
-        (RECURSIVE, ("rm", "-r", "/etc")), (RECURSIVE, ("rm", "-fR", "/etc")), (RECURSIVE, ("rm", "/etc", "--recursive")),
-        (RECURSIVE, ("rm", "--rec", "/etc")), (RECURSIVE, ("rm", "-fr", "--", "/etc/nginx")), (RECURSIVE, ("rm", "-r", "/")),
-        (STOPS, ("systemctl", "stop", "x")), (STOPS, ("systemctl", "--no-pager", "stop", "x")), (STOPS, ("systemctl", "-H", "a", "stop")),
+        (RECURSIVE, ("rm", "-r", "/etc")), (RECURSIVE, ("rm", "-fR", "/etc")),
+        (RECURSIVE, ("rm", "/etc", "--recursive")),
+        (RECURSIVE, ("rm", "--rec", "/etc")), (RECURSIVE, ("rm", "-fr", "--", "/etc/nginx")),
+        (RECURSIVE, ("rm", "-r", "/")),
+        (STOPS, ("systemctl", "stop", "x")), (STOPS, ("systemctl", "--no-pager", "stop", "x")),
+        (STOPS, ("systemctl", "-H", "a", "stop")),
         (STOPS, ("systemctl", "mask", "x")), (STOPS, ("systemctl", "--weird", "mask")),
     ],
 )  # fmt: skip
@@ -77,8 +80,10 @@ def test_it_fires_however_it_is_written(match: str, argv: tuple[str, ...], known
 @pytest.mark.parametrize(
     ("match", "argv"),
     [
-        (HOSTS, ("systemctl", "status", "nginx")), (HOSTS, ("systemctl", "--no-pager", "status")), (HOSTS, ("systemctl",)),
-        (RECURSIVE, ("rm", "-f", "/etc/hosts")), (RECURSIVE, ("rm", "-r", "/srv/app")), (RECURSIVE, ("rm", "/etc/nginx")),
+        (HOSTS, ("systemctl", "status", "nginx")), (HOSTS, ("systemctl", "--no-pager", "status")),
+        (HOSTS, ("systemctl",)),
+        (RECURSIVE, ("rm", "-f", "/etc/hosts")), (RECURSIVE, ("rm", "-r", "/srv/app")),
+        (RECURSIVE, ("rm", "/etc/nginx")),
         (RECURSIVE, ("cat", "-n", "/etc/hosts")),
         (STOPS, ("systemctl", "status", "x")), (STOPS, ("systemctl", "restart", "x")),
     ],
@@ -90,7 +95,8 @@ def test_it_lets_other_lines_be(match: str, argv: tuple[str, ...], known: str) -
 
 @pytest.mark.parametrize(
     ("match", "argv"),
-    [(STOPS, ("systemctl", "condstop", "x")), (STOPS, ("systemctl", "nosuch")), (HOSTS, ("systemctl", "--nosuch", "status")),
+    [(STOPS, ("systemctl", "condstop", "x")), (STOPS, ("systemctl", "nosuch")),
+     (HOSTS, ("systemctl", "--nosuch", "status")),
      (RECURSIVE, ("rm", "-z", "/srv")), (STOPS, ("systemctl", "sto", "x")), (RECURSIVE, ("rm", "--force=x"))],
 )  # fmt: skip
 def test_with_a_grammar_a_line_that_cannot_be_read_fires(match: str, argv: tuple[str, ...]) -> None:
@@ -142,11 +148,13 @@ def test_too_many_arguments_fire() -> None:
 @pytest.mark.parametrize(
     ("known", "argv"),
     [
-        (KNOWN, ("env", "rm", "-rf", "/etc")), (KNOWN, ("env", "A=b", "/bin/rm", "-rf", "/etc")), (KNOWN, ("env", "env", "rm", "-r", "/etc")),
+        (KNOWN, ("env", "rm", "-rf", "/etc")), (KNOWN, ("env", "A=b", "/bin/rm", "-rf", "/etc")),
+        (KNOWN, ("env", "env", "rm", "-r", "/etc")),
         (KNOWN, ("find", "/", "-exec", "rm", "-r", "/etc", ";")), (KNOWN, ("git", "run", "rm", "-r", "/etc")),
         (KNOWN, ("xargs", "-I", "{}", "rm", "-r", "/etc")),
         ("", ("tool", "rm", "-r", "/etc")), ("", ("sh", "-c", "rm -rf /etc")), ("", ("sh", "-c", "true;rm -r /etc")),
-        (KNOWN, ("env", "sh", "-c", "rm -rf /etc")), ("", ("sh", "-c", "r\"m\" -rf /etc")), ("", ("tool", "/opt/rm", "-r", "/etc")),
+        (KNOWN, ("env", "sh", "-c", "rm -rf /etc")), ("", ("sh", "-c", "r\"m\" -rf /etc")),
+        ("", ("tool", "/opt/rm", "-r", "/etc")),
     ],
 )  # fmt: skip
 def test_a_command_inside_another_is_seen(known: str, argv: tuple[str, ...]) -> None:
@@ -172,8 +180,8 @@ def test_where_a_rule_admits_a_command_inside_guardrails_look_at_it() -> None:
     rail = f"guardrails:\n  g: {{always: true, match: {RECURSIVE}, then: deny, message: No.}}\n"
     rail += "  h: {always: true, match: {command: /usr/bin/systemctl}, then: deny, message: Never.}\n"
     policy = role(
-        "allow: [{command: /usr/bin/cat, operands: [{literal: x}, {command: {command: /usr/bin/rm, options: {'-r': flag, '-f': flag}, "
-        "operands: any}}]}, {command: /usr/bin/cat, operands: [{command: {command: /usr/sbin/poweroff}}]}]",
+        "allow: [{command: /usr/bin/cat, operands: [{literal: x}, {command: {command: /usr/bin/rm, "
+        "options: {'-r': flag, '-f': flag}, operands: any}}]}, {command: /usr/bin/cat, operands: [{command: {command: /usr/sbin/poweroff}}]}]",
         rail,
         KNOWN,
     )
@@ -191,7 +199,8 @@ def test_where_a_rule_admits_a_command_inside_guardrails_look_at_it() -> None:
 def test_env_with_a_rule_for_rm_does_not_get_past_a_guardrail_on_rm() -> None:
     """The line that was asked about."""
     rail = f"guardrails:\n  g: {{always: true, match: {RECURSIVE}, then: deny, message: No.}}\n"
-    body = "allow: [{command: /usr/bin/env, operands: [{command: {command: /usr/bin/rm, options: {'-r, -R': flag, '-f': flag}, operands: any}}]}]"
+    rm = "{command: /usr/bin/rm, options: {'-r, -R': flag, '-f': flag}, operands: any}"
+    body = f"allow: [{{command: /usr/bin/env, operands: [{{command: {rm}}}]}}]"
     for known in (KNOWN, KNOWN.replace("operands: [runs-program]", "")):
         policy = role(body, rail, known)
         verdict = evaluate(act("env", "rm", "-rf", "/etc"), policy, (held(),), HOST, NOW, on(), PROVEN)

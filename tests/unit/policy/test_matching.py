@@ -52,14 +52,16 @@ def allowed(rule: str, *argv: str, cwd: str = "/", known: str = KNOWN, on: Memor
 
 # -- options ---------------------------------------------------------------------------------------------------------
 
-TAIL = '{command: /usr/bin/tail, options: {"-n, --lines": {int: {max: 100}}, "-f": flag}, operands: [{path: {under: /var/log}}]}'
+TAIL = """{command: /usr/bin/tail, options: {"-n, --lines": {int: {max: 100}}, "-f": flag},
+  operands: [{path: {under: /var/log}}]}"""
 LOG = "/var/log/nginx/access.log"
 
 
 @pytest.mark.parametrize("known", [KNOWN, ""])
 @pytest.mark.parametrize(
     "arguments",
-    [(LOG,), ("-n", "50", LOG), ("-n50", LOG), (LOG, "-n50"), ("-fn50", LOG), ("--lines=50", LOG), ("--lines", "50", LOG),
+    [(LOG,), ("-n", "50", LOG), ("-n50", LOG), (LOG, "-n50"), ("-fn50", LOG), ("--lines=50", LOG),
+     ("--lines", "50", LOG),
      ("-f", "--", LOG), ("-n", "50", "-f", LOG)],
 )  # fmt: skip
 def test_options_stand_where_and_as_getopt_takes_them(arguments: tuple[str, ...], known: str) -> None:
@@ -70,9 +72,12 @@ def test_options_stand_where_and_as_getopt_takes_them(arguments: tuple[str, ...]
 @pytest.mark.parametrize("known", [KNOWN, ""])
 @pytest.mark.parametrize(
     "arguments",
-    [("-n", "500", LOG), ("-n", LOG), ("-n50", "-n5", LOG), ("-f", "-f", LOG), ("-ff", LOG), ("--li=5", LOG), ("-x", LOG),
-     ("-n", "-5", LOG), ("-n-5", LOG), ("-5", LOG), ("--lines=", LOG), ("--lines", LOG, "5"), ("-f", "--", "-n5", LOG), ("-fx", LOG),
-     ("--", "--", LOG), ("-", LOG), ("--lines=50", "--", "/etc/shadow"), ("-n50\n", LOG), ("--lines=50", "-f", "--version")],
+    [("-n", "500", LOG), ("-n", LOG), ("-n50", "-n5", LOG), ("-f", "-f", LOG), ("-ff", LOG), ("--li=5", LOG),
+     ("-x", LOG),
+     ("-n", "-5", LOG), ("-n-5", LOG), ("-5", LOG), ("--lines=", LOG), ("--lines", LOG, "5"),
+     ("-f", "--", "-n5", LOG), ("-fx", LOG),
+     ("--", "--", LOG), ("-", LOG), ("--lines=50", "--", "/etc/shadow"), ("-n50\n", LOG),
+     ("--lines=50", "-f", "--version")],
 )  # fmt: skip
 def test_other_options_are_refused(arguments: tuple[str, ...], known: str) -> None:
     """Another value, twice, abbreviated, unknown, or hiding an operand."""
@@ -119,8 +124,10 @@ SYSTEMCTL = """{command: /usr/bin/systemctl, subcommands: {
 
 @pytest.mark.parametrize(
     "arguments",
-    [("stop", "nginx"), ("condstop", "nginx.service"), ("stop", "--now", "nginx"), ("stop", "nginx", "--now"), ("list-units",),
-     ("--no-pager", "stop", "nginx"), ("stop", "nginx", "--no-pager"), ("stop", "-q", "nginx"), ("-q", "stop", "nginx")],
+    [("stop", "nginx"), ("condstop", "nginx.service"), ("stop", "--now", "nginx"), ("stop", "nginx", "--now"),
+     ("list-units",),
+     ("--no-pager", "stop", "nginx"), ("stop", "nginx", "--no-pager"), ("stop", "-q", "nginx"),
+     ("-q", "stop", "nginx")],
 )  # fmt: skip
 def test_a_subcommand_selects_what_may_follow(arguments: tuple[str, ...]) -> None:
     """By any of its names; with global options before and after it."""
@@ -129,8 +136,10 @@ def test_a_subcommand_selects_what_may_follow(arguments: tuple[str, ...]) -> Non
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("restart", "nginx"), ("stop",), ("stop", "ssh"), ("stop", "nginx", "ssh"), ("list-units", "--now"), ("list-units", "-q"),
-     ("-q", "list-units"), ("--now", "stop", "nginx"), ("-H", "db", "stop", "nginx"), ("stop", "-Hdb", "nginx"), ("sto", "nginx"),
+    [(), ("restart", "nginx"), ("stop",), ("stop", "ssh"), ("stop", "nginx", "ssh"), ("list-units", "--now"),
+     ("list-units", "-q"),
+     ("-q", "list-units"), ("--now", "stop", "nginx"), ("-H", "db", "stop", "nginx"), ("stop", "-Hdb", "nginx"),
+     ("sto", "nginx"),
      ("nginx", "stop"), ("list-units", "stop"), ("stop", "stop", "nginx"), ("--", "stop", "-q", "nginx")],
 )  # fmt: skip
 def test_other_subcommands_and_their_options_are_refused(arguments: tuple[str, ...]) -> None:
@@ -160,7 +169,8 @@ def test_subcommands_go_to_any_depth() -> None:
 
 def test_paths_are_read_against_the_folder_that_an_option_changes_to() -> None:
     """And the folder itself against the cwd."""
-    rule = """{command: /usr/bin/make, options: {"-C": {path: {under: /srv/build}, repeat: true}, "-f": {path: {under: /srv/build}}},
+    rule = """{command: /usr/bin/make, options: {"-C": {path: {under: /srv/build}, repeat: true},
+      "-f": {path: {under: /srv/build}}},
       operands: [{path: {under: /srv/build/sub}, count: "0.."}]}"""
     assert allowed(rule, "make", "-C", "build", "sub/x", cwd="/srv")
     assert allowed(rule, "make", "sub/x", "-Cbuild", cwd="/srv")
@@ -220,12 +230,14 @@ def test_a_dash_dash_is_an_operand_to_programs_that_nobody_has_described() -> No
 # -- nested commands -------------------------------------------------------------------------------------------------
 
 TIMEOUT = """{command: /usr/bin/timeout, options: {"-k": duration},
-  operands: [{duration: {max: 1h}}, {command: {command: /usr/bin/tail, options: {"-f": flag}, operands: [{path: {under: /var/log}}]}}]}"""
+  operands: [{duration: {max: 1h}}, {command: {command: /usr/bin/tail,
+    options: {"-f": flag}, operands: [{path: {under: /var/log}}]}}]}"""
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [("5", "tail", LOG), ("5", "/usr/bin/tail", "-f", LOG), ("-k", "9", "5", "tail", LOG, "-f"), ("5", "/bin/tail", LOG),
+    [("5", "tail", LOG), ("5", "/usr/bin/tail", "-f", LOG), ("-k", "9", "5", "tail", LOG, "-f"),
+     ("5", "/bin/tail", LOG),
      ("--", "5", "tail", LOG)],
 )  # fmt: skip
 def test_the_rest_may_be_a_command_line_of_its_own(arguments: tuple[str, ...]) -> None:
@@ -235,8 +247,10 @@ def test_the_rest_may_be_a_command_line_of_its_own(arguments: tuple[str, ...]) -
 
 @pytest.mark.parametrize(
     "arguments",
-    [("5",), ("5", "tail"), ("5", "tail", "/etc/shadow"), ("5", "rm", LOG), ("5", "./tail", LOG), ("5", "tail", "-n5", LOG),
-     ("5", "-f", "tail", LOG), ("2h", "tail", LOG), ("5", "--", "tail", LOG), ("5", "bin/tail", LOG), ("5", "/tmp/tail", LOG),
+    [("5",), ("5", "tail"), ("5", "tail", "/etc/shadow"), ("5", "rm", LOG), ("5", "./tail", LOG),
+     ("5", "tail", "-n5", LOG),
+     ("5", "-f", "tail", LOG), ("2h", "tail", LOG), ("5", "--", "tail", LOG), ("5", "bin/tail", LOG),
+     ("5", "/tmp/tail", LOG),
      ("tail", LOG), ("5", "5", "tail", LOG), ("5", "tail", LOG, "x"), ("5", "", LOG), ("5", "/usr/bin/", LOG)],
 )  # fmt: skip
 def test_another_command_inside_is_refused(arguments: tuple[str, ...]) -> None:
