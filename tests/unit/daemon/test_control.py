@@ -208,6 +208,24 @@ def test_asked_approved_and_given_back() -> None:
 
 
 @needs_login
+def test_an_approver_finds_what_they_decided_and_others_do_not() -> None:
+    """`requests --all`: approved or denied, by me."""
+
+    async def test(w: World) -> None:
+        approved, denied = await w.request(), await w.request()
+        await w.call(BOB, "approve", approved, "-S", stdin="good\n")
+        await w.call(BOB, "deny", denied, "--reason", "no")
+        _, mine = await w.call(BOB, "requests", "--all")
+        assert {r["id"] for r in mine["requests"]} == {approved, denied}
+        _, open_ones = await w.call(BOB, "requests")
+        assert open_ones["requests"] == []
+        _, theirs = await w.call(MALLORY, "requests", "--all")
+        assert theirs["requests"] == []
+
+    story(test)
+
+
+@needs_login
 def test_a_wrong_password_approves_nothing() -> None:
     """And is on record."""
 

@@ -13,6 +13,7 @@ from test_decide import POLICY, World, check, invocation, listing, story
 from test_sessions import World as Runtime
 from test_sessions import story as runtime_story
 
+from jitsudo.daemon.policyloading import PolicyLoading
 from jitsudo.daemon.timers import Timers
 from jitsudo.errors import DocumentRefused
 from jitsudo.host import scopes
@@ -303,6 +304,29 @@ def test_a_session_does_not_go_on_under_what_does_not_cover_it(
         assert session.grant == first.id
 
     runtime_story(tmp_path, test)
+
+
+def test_calendars_are_kept_with_the_last_good_policy() -> None:
+    """The policy that is in force at the next start means what it meant."""
+
+    async def test(w: World) -> None:
+        (w.folder / "policy.d" / "closed.txt").write_bytes("# Bürö\n2026-12-24..2026-12-26\n".encode())
+        text = POLICY.replace("authenticate: never", "authenticate: never\n    when: {calendar: {file: closed.txt}}")
+        (w.folder / "policy.d" / "web.yaml").write_text(text.replace("version: 1", "version: 1\ntimezone: UTC"))
+        await w.reload()
+        assert w.state.policy is not None
+        loaded = w.state.policy
+        (w.folder / "policy.d" / "web.yaml").write_text("version: 7")
+        loading = PolicyLoading(w.state, w.folder / "policy.d", check_owner=False)
+        await loading.load_at_start()
+        assert w.state.policy_problem is not None
+        assert (w.state.policy.digest, w.state.policy.calendars) == (loaded.digest, loaded.calendars)
+        assert loaded.calendars
+        (w.state.folder / "policy" / "calendars.json").write_text("[]")
+        await loading.load_at_start()
+        assert w.state.policy is None
+
+    story(test)
 
 
 def test_the_timers_outlive_whatever_goes_wrong_in_them(
