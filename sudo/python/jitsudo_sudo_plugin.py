@@ -51,10 +51,7 @@ REPLY_KEYS = frozenset(
 INFO_KEYS = frozenset({"command", "umask", "closefrom", "use_pty", "runas_uid", "runas_gid", "runas_groups"})
 INFO_IDS = frozenset({"runas_uid", "runas_euid", "runas_gid", "runas_egid"})
 # What root may not ask for while the daemon is away: it can do without sudo what needs more than this.
-NOT_ALONE = (
-    "sudoedit", "implied_shell", "cmnd_chroot", "cmnd_cwd", "closefrom", "timeout", "preserve_environment",
-    "preserve_groups", "remote_host", "selinux_role", "selinux_type",
-)  # fmt: skip
+NOT_ALONE = ("sudoedit", "implied_shell", "cmnd_chroot", "timeout", "remote_host", "selinux_role", "selinux_type")
 
 
 class Refusal(Exception):
@@ -769,34 +766,48 @@ class JitsudoPolicy(sudo.Plugin):
         """What root's own command runs with while the daemon cannot be asked; raises `outage` for everybody else."""
         if os.getuid() != 0 or self.session is not None or self._inside_a_session():
             raise outage
-        if env_add or any(self.settings.get(key, "false") != "false" for key in NOT_ALONE):
-            raise Refusal(f"{outage.message}; until it is back, root can use sudo for plain commands, -i and -s only")
+        closefrom, cwd = self.settings.get("closefrom", "3"), self.settings.get("cmnd_cwd")
+        if (
+            any(self.settings.get(key, "false") != "false" for key in NOT_ALONE)
+            or not (is_id(closefrom) and int(closefrom) >= 3)
+            or (cwd is not None and not cwd.startswith("/"))
+        ):
+            raise Refusal(f"{outage.message}; until it is back, root can use sudo without -e, -h, -R, -T, -r and -t only")
         import grp
         import pwd
 
         user = entry(pwd.getpwuid, pwd.getpwnam, self.settings.get("runas_user", "root"))
         group = self.settings.get("runas_group")
         gid = user.pw_gid if group is None else entry(grp.getgrgid, grp.getgrnam, group).gr_gid
-        cwd = ()
+        extra = () if cwd is None else (f"cwd={cwd}",)
+        if self.settings.get("preserve_groups") == "true":
+            extra = (*extra, "preserve_groups=true")
         if self.settings.get("login_shell") == "true":
             path = user.pw_shell or "/bin/sh"
-            argv, cwd = ("-" + path.rpartition("/")[2], *argv[1:]), (f"cwd={user.pw_dir}",)
+            argv = ("-" + path.rpartition("/")[2], *argv[1:])
+            if cwd is None:
+                extra = (*extra, f"cwd={user.pw_dir}")
         if path is None:
             raise Refusal(f"{argv[0] if argv else 'command'}: command not found")
         others = [str(other) for other in os.getgrouplist(user.pw_name, gid) if other != gid]
         info = (
-            f"command={path}", "umask=022", "closefrom=3", "use_pty=true", f"runas_uid={user.pw_uid}",
+            f"command={path}", "umask=022", f"closefrom={closefrom}", "use_pty=true", f"runas_uid={user.pw_uid}",
             f"runas_euid={user.pw_uid}", f"runas_gid={gid}", f"runas_egid={gid}",
-            "runas_groups=" + ",".join([str(gid), *others]), f"runas_user={user.pw_name}", *cwd,
+            "runas_groups=" + ",".join([str(gid), *others]), f"runas_user={user.pw_name}", *extra,
         )  # fmt: skip
         told = dict(item.partition("=")[::2] for item in reversed(self.told["user_env"]))
+        keep_all = self.settings.get("preserve_environment") == "true"
         ran = " ".join([path, *argv[1:]])
         env = {
             "TERM": "unknown",
-            **{name: told[name] for name in ("LANG", "LC_ALL", "TERM") if name in told and not set(told[name]) & set("/%")},
+            **{
+                name: value for name, value in told.items()
+                if name and (keep_all or (name in ("LANG", "LC_ALL", "TERM") and not set(value) & set("/%")))
+            },
             "HOME": user.pw_dir, "LOGNAME": user.pw_name, "MAIL": f"/var/mail/{user.pw_name}",
             "PATH": ":".join(SECURE_PATH), "SHELL": user.pw_shell or "/bin/sh", "SUDO_COMMAND": ran[:4096],
             "SUDO_GID": str(os.getgid()), "SUDO_UID": "0", "SUDO_USER": "root", "USER": user.pw_name,
+            **dict(item.partition("=")[::2] for item in env_add),
         }  # fmt: skip
         self._log(f"root ran {ran!r} as {user.pw_name} without a decision: {outage.message}")
         return info, tuple(argv), tuple(f"{name}={value}" for name, value in env.items())

@@ -277,6 +277,9 @@ class Pam:
         try:
             kind = CONV_ECHO_OFF if style == ECHO_OFF else CONV_ECHO_ON
             (answer,) = sudo.conv(sudo.ConvMessage(kind, prompt, PROMPT_SECONDS))
+        except UnicodeError:
+            tell("jitsudo: sudo's Python plugins cannot take what is not UTF-8")
+            raise
         finally:
             _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
         data = raw(answer)

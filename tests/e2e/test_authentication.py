@@ -14,6 +14,7 @@ from lab import Lab
 
 ASKED = "[sudo] password for alice: "
 STACK = "/etc/pam.d/jitsudo-sudo"
+KEY_SECONDS = 0.5  # a signal between sudo's question and its reading would be lost, in any sudo (tgetpass.c)
 REQUEST = "request: {max_duration: 1h, approvals: 0}"
 POLICY = f"""
 version: 1
@@ -99,6 +100,7 @@ def at_terminal(host: Lab, script: str, *steps: tuple[str, str | None]) -> str:
         terminal.expect_exact(text)
         seen += terminal.before + terminal.after
         if line is None:
+            time.sleep(KEY_SECONDS)
             terminal.sendcontrol("c")
         else:
             terminal.sendline(line)
@@ -152,6 +154,7 @@ def test_a_stopped_question_is_asked_again(asked: Lab) -> None:
     terminal.expect_exact("$ ")
     terminal.sendline("sudo id")
     terminal.expect_exact(ASKED)
+    time.sleep(KEY_SECONDS)
     terminal.sendcontrol("z")
     terminal.expect_exact("Stopped")
     terminal.sendline("fg")
@@ -304,7 +307,7 @@ def test_tickets_survive_a_restart_of_the_daemon(asked: Lab) -> None:
 
 def while_logged_in(host: Lab, script: str, change: tuple[str, ...], *steps: tuple[str, str | None]) -> str:
     """What alice's terminal shows of a script once her account has been changed under her."""
-    terminal = host.spawn("alice", "bash", "-c", f"read x; {script}")
+    terminal = host.spawn("alice", "bash", "-c", f"read x; {script}; sleep 0.5")
     until(lambda: host.run("pgrep", "-u", "alice", "-f", "read x").returncode == 0, "her shell")
     host.run(*change, check=True)
     terminal.sendline("")

@@ -858,18 +858,45 @@ def test_root_alone_is_strict_about_ids(text: str, root: Any, sudo: FakeSudo) ->
 
 @pytest.mark.parametrize(
     "setting",
-    ["sudoedit=true", "implied_shell=true", "cmnd_chroot=/x", "cmnd_cwd=/", "closefrom=5", "timeout=1",
-     "preserve_environment=true", "preserve_groups=true", "remote_host=db1", "selinux_role=x", "selinux_type=x"],
+    ["sudoedit=true", "implied_shell=true", "cmnd_chroot=/x", "cmnd_cwd=x", "cmnd_cwd=~", "closefrom=2", "closefrom=x",
+     "closefrom=03", "timeout=1", "remote_host=db1", "selinux_role=x", "selinux_type=x"],
 )  # fmt: skip
 def test_root_alone_gets_no_special_options(setting: str, root: Any, sudo: FakeSudo) -> None:
-    """What needs more than a plain command waits for the daemon."""
+    """What needs more than root's own command waits for the daemon."""
     assert root(setting).check_policy(("id",), ()) is RC.REJECT
     assert "until it is back" in sudo.errors[0]
 
 
-def test_root_alone_sets_no_variables(root: Any) -> None:
-    """VAR=value waits for the daemon."""
-    assert root().check_policy(("id",), ("A=b",)) is RC.REJECT
+@pytest.mark.usefixtures("log")
+@pytest.mark.parametrize(
+    ("settings", "item"),
+    [
+        (["cmnd_cwd=/srv"], "cwd=/srv"),
+        (["cmnd_cwd=/srv", "login_shell=true"], "cwd=/srv"),
+        (["closefrom=9"], "closefrom=9"),
+        (["preserve_groups=true"], "preserve_groups=true"),
+    ],
+)
+def test_root_alone_gets_what_root_can_do_anyway(settings: list[str], item: str, root: Any) -> None:
+    """-D, -C, -P: a cron job does not stop for the daemon's sake."""
+    _, info, _, _ = root(*settings).check_policy(("/bin/sh",), ())
+    key = item.partition("=")[0] + "="
+    assert [found for found in info if found.startswith(key)] == [item]
+
+
+@pytest.mark.usefixtures("log")
+def test_root_alone_sets_and_keeps_variables(root: Any) -> None:
+    """VAR=value and -E; who the command is for stays what it is."""
+    _, _, _, env = root().check_policy(("id",), ("A=b", "TERM=vt100"))
+    assert {"A=b", "TERM=vt100", "HOME=/root"} <= set(env)
+    _, _, _, env = root("preserve_environment=true").check_policy(("id",), ())
+    assert "HOME=/root" in env
+    assert len({item.partition("=")[0] for item in env}) == len(env)
+    policy = root("preserve_environment=true")
+    policy.told["user_env"] = ("MINE=1", "HOME=/x", "=odd", "MINE=2")
+    _, _, _, env = policy.check_policy(("id",), ())
+    assert {"MINE=1", "HOME=/root"} <= set(env)
+    assert "MINE=2" not in env
 
 
 def test_root_alone_and_an_unknown_command(root: Any, sudo: FakeSudo) -> None:
