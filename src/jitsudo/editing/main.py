@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         if os.geteuid() != 0 or len(given) != 1:
-            raise Denied("this is run by sudo, as root", "sudoedit FILE")
+            raise Denied("a file with a check is edited as root, through sudo", "sudoedit FILE")
         return edit(read_plan(given[0]), person_behind(os.environ))
     except JitsudoError as error:
         say(error.sentence, *([] if error.hint is None else [f"  {error.hint}"]))

@@ -218,7 +218,7 @@ def test_it_does_nothing_without_root(stage: Stage, capsys: pytest.CaptureFixtur
     """Installed programs can be run by anybody."""
     stage.monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
     assert stage.edit("new\n") == 1
-    assert "run by sudo, as root" in capsys.readouterr().err
+    assert "edited as root, through sudo" in capsys.readouterr().err
 
 
 def test_an_interrupt_waits_for_the_install() -> None:
