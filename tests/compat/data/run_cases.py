@@ -87,8 +87,8 @@ def start(case, streams, terminal):
             for number, stream in enumerate(streams):
                 os.dup2(stream, number)
             prepare(case, terminal)
-            os.execve(argv[0], argv, environment)
-        except BaseException as fault:
+            os.execve(argv[0], argv, environment)  # noqa: S606  sudo itself is wanted
+        except BaseException as fault:  # noqa: BLE001  this process must not go on as the other one
             os.write(2, f"run_cases: {fault!r}\n".encode())
             os._exit(255)
     return child
@@ -108,7 +108,7 @@ def ended(child, seconds):
 
 def converse(child, readers, writer, case):
     """What came out of each of `readers`; writes input to `writer`, types on the terminal when told to."""
-    came = {name: b"" for name in readers}
+    came = dict.fromkeys(readers, b"")
     typing = [(raw(wait), raw(text)) for wait, text in case.get("typing", ())]
     seen = 0
     rest = raw(case.get("input", "")) if writer is not None else b""
@@ -198,4 +198,4 @@ def run(case):
 
 
 for case in json.load(sys.stdin):
-    print(json.dumps(run(case)), flush=True)
+    print(json.dumps(run(case)), flush=True)  # noqa: T201  the results
