@@ -181,7 +181,8 @@ def test_where_a_rule_admits_a_command_inside_guardrails_look_at_it() -> None:
     rail += "  h: {always: true, match: {command: /usr/bin/systemctl}, then: deny, message: Never.}\n"
     policy = role(
         "allow: [{command: /usr/bin/cat, operands: [{literal: x}, {command: {command: /usr/bin/rm, "
-        "options: {'-r': flag, '-f': flag}, operands: any}}]}, {command: /usr/bin/cat, operands: [{command: {command: /usr/sbin/poweroff}}]}]",
+        "options: {'-r': flag, '-f': flag}, operands: any}}]}, "
+        "{command: /usr/bin/cat, operands: [{command: {command: /usr/sbin/poweroff}}]}]",
         rail,
         KNOWN,
     )

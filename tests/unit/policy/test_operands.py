@@ -9,9 +9,6 @@ import pytest
 from bench import HOST, NOW, PROVEN, MemoryWorld, act, held, rule, world
 from jitsudo.policy.argv import MAX_ARGUMENTS
 from jitsudo.policy.evaluate import Allow, evaluate
-from jitsudo.policy.paths import Place
-from jitsudo.policy.rules import AnyValue
-from jitsudo.policy.values import argument_matches
 from jitsudo.types import AbsPath
 
 
