@@ -15,11 +15,11 @@ EDITED = "/srv/compat/edit"
 PASSWORD = ": "  # with which sudo's prompt ends
 
 # Environment of sudo's manual, of CVEs and of daily life: each is set to a harmless value, and to others below.
-KEPT = (
+KEPT = (  # noqa: SIM905  words read better than a list of strings
     "COLORS DISPLAY DPKG_COLORS HOSTNAME KRB5CCNAME LS_COLORS PS1 PS2 XAUTHORITY XAUTHORIZATION XDG_CURRENT_DESKTOP "
     "COLORTERM LANG LANGUAGE LC_ALL LC_CTYPE LC_MESSAGES LC_WHATEVER LINGUAS TERM TZ"
-).split()  # noqa: SIM905  words read better than a list of eighty strings
-DROPPED = (
+).split()
+DROPPED = (  # noqa: SIM905
     "IFS CDPATH LOCALDOMAIN RES_OPTIONS HOSTALIASES NLSPATH PATH_LOCALE LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT LD_DEBUG "
     "_RLD_LIST _RLDN32 KRB5_CONFIG KRB5_CONFIG_X KRB5_KTNAME VAR_ACE USR_ACE DLC_ACE TERMINFO TERMINFO_DIRS TERMPATH TERMCAP "
     "ENV BASH_ENV PS4 GLOBIGNORE BASHOPTS SHELLOPTS JAVA_TOOL_OPTIONS _JAVA_OPTIONS CLASSPATH PERLIO_DEBUG PERLLIB PERL5LIB "
@@ -30,7 +30,7 @@ DROPPED = (
     "XDG_RUNTIME_DIR XDG_SESSION_ID DBUS_SESSION_BUS_ADDRESS http_proxy HTTPS_PROXY NO_PROXY FOO foo _ OLDPWD PWD SHLVL "
     "SUDO_PS1 SUDO_PROMPT SUDO_ASKPASS SUDO_COMMAND SUDO_USER SUDO_UID SUDO_GID SUDO_HOME SUDO_TTY "
     "HOME LOGNAME USER USERNAME MAIL SHELL PATH CONSOLE LESS MANPATH LINES COLUMNS BASH_FUNC_x%% A.B A-B 1A"
-).split()  # noqa: SIM905  as above
+).split()
 VALUES = {
     "slash": "a/b",
     "percent": "a%b",
@@ -71,7 +71,8 @@ def shell(script: str, user: str = "alice", **case: Any) -> tuple[str, Case]:
 
 def identities() -> Iterator[tuple[str, tuple[str, Case]]]:
     targets = [
-        "root", "bob", "postgres", "nobody", "#0", "#1001", "#65534", "#-1", "#4294967295", "#4294967296", "#01001", "#99999", "#",
+        "root", "bob", "postgres", "nobody", "#0", "#1001", "#65534", "#-1", "#4294967295", "#4294967296", "#01001",
+        "#99999", "#",
         "#x", "", "nosuch", "Bob", "bob ", "%web", "+web", "ALL", "root:root", "-1",
     ]  # fmt: skip
     for target in targets:
@@ -138,13 +139,16 @@ def environments() -> Iterator[tuple[str, tuple[str, Case]]]:
         ["--preserve-env=BASH_ENV"], ["--preserve-env=PYTHONPATH"], ["--preserve-env=FUNCTION"], ["--preserve-env"],
     ):  # fmt: skip
         env = {
-            "FOO": "foo", "BAR": "a/b%c", "LD_PRELOAD": "/tmp/x.so", "BASH_ENV": "/tmp/x", "PYTHONPATH": "/tmp", "FUNCTION": "() { :; }",
+            "FOO": "foo", "BAR": "a/b%c", "LD_PRELOAD": "/tmp/x.so", "BASH_ENV": "/tmp/x", "PYTHONPATH": "/tmp",
+            "FUNCTION": "() { :; }",
         }  # fmt: skip
         yield " ".join(options), run(*options, PROBE, env=env)
         yield f"carol: {' '.join(options)}", run(*options, PROBE, user="carol", env=env)
     for variables in (
-        ["FOO=1"], ["FOO=1", "BAR=2"], ["FOO="], ["FOO=a=b"], ["FOO=1", "FOO=2"], ["PATH=/tmp"], ["HOME=/tmp"], ["LD_PRELOAD=/tmp/x.so"],
-        ["USER=x"], ["SUDO_USER=x"], ["LANG=C"], ["TERM=dumb"], ["FOO=() { :; }"], ["IFS=x"], ["BASH_ENV=/tmp/x"], ["1A=x"], ["A.B=x"],
+        ["FOO=1"], ["FOO=1", "BAR=2"], ["FOO="], ["FOO=a=b"], ["FOO=1", "FOO=2"], ["PATH=/tmp"], ["HOME=/tmp"],
+        ["LD_PRELOAD=/tmp/x.so"],
+        ["USER=x"], ["SUDO_USER=x"], ["LANG=C"], ["TERM=dumb"], ["FOO=() { :; }"], ["IFS=x"], ["BASH_ENV=/tmp/x"],
+        ["1A=x"], ["A.B=x"],
         ["TZ=/etc/passwd"], ["PYTHONPATH=/tmp"], ["FOO=a b\nc"], ["=x"], ["MAIL=x"], ["SHELL=/bin/false"], ["SUDO_COMMAND=x"],
     ):  # fmt: skip
         yield f"{variables}", run(*variables, PROBE)
@@ -210,7 +214,8 @@ def hygiene() -> Iterator[tuple[str, tuple[str, Case]]]:
     yield (
         "umask of what is made",
         shell(
-            "umask 0; cd /srv/compat/open; rm -f made; $SUDO $P touch made; stat -c '%a %U %G' made; $SUDO -u bob $P touch made2; stat -c %a made2"
+            "umask 0; cd /srv/compat/open; rm -f made; $SUDO $P touch made; stat -c '%a %U %G' made; "
+            "$SUDO -u bob $P touch made2; stat -c %a made2"
         ),
     )
     yield "descriptors left open", run(PROBE, files=[3, 4, 7, 20])
@@ -528,7 +533,8 @@ def edits() -> Iterator[tuple[str, tuple[str, Case]]]:
     yield (
         "sudoedit a new file",
         shell(
-            f"sudoedit {EDITED}/new.conf; echo $?; cat {EDITED}/new.conf; stat -c '%a %U %G' {EDITED}/new.conf; $SUDO -i rm -f {EDITED}/new.conf",
+            f"sudoedit {EDITED}/new.conf; echo $?; cat {EDITED}/new.conf; stat -c '%a %U %G' {EDITED}/new.conf; "
+            f"$SUDO -i rm -f {EDITED}/new.conf",
             env={"EDITOR": "/usr/local/bin/append"},
         ),
     )
@@ -575,7 +581,8 @@ def nested() -> Iterator[tuple[str, tuple[str, Case]]]:
 FAMILIES = {
     family.__name__: dict(family())
     for family in (
-        identities, environments, places, hygiene, endings, streams, terminals, passwords, shells, commands, lists, edits, nested,
+        identities, environments, places, hygiene, endings, streams, terminals, passwords, shells, commands, lists, edits,
+        nested,
     )
 }  # fmt: skip
 CASES: dict[str, tuple[str, Case]] = {

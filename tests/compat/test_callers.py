@@ -156,7 +156,10 @@ def test_cron(host: Lab) -> None:
 COMMAND = ("sudo", "-n", "id", "-u")
 
 
-@pytest.mark.parametrize("properties", [[], ["PrivateTmp=yes", "ProtectHome=yes"], ["StandardInput=null", "UMask=0077"]], ids=str)
+CAGES = [[], ["PrivateTmp=yes", "ProtectHome=yes"], ["StandardInput=null", "UMask=0077"]]
+
+
+@pytest.mark.parametrize("properties", CAGES, ids=str)
 def test_a_systemd_unit(host: Lab, properties: list[str]) -> None:
     """A service of the agent's calls sudo, in some of the cages that services live in."""
     words = [f"--property={one}" for one in ["User=agent", *properties]]
@@ -180,8 +183,7 @@ def over_ssh(host: Lab, user: str, *argv: str, input: str = "") -> subprocess.Co
 def test_terraform_remote_exec(host: Lab) -> None:
     """A script is copied by ssh and run by ssh, without a terminal, as remote-exec does: output, order and status hold."""
     script = PurePosixPath("/tmp/terraform_4711.sh")
-    lines = ["#!/bin/sh", "set -e", "echo one", f"sudo -n {PROBE} say two ''", "echo", f"sudo -n {PROBE} exit 3", "echo never", ""]
-    text = "\n".join(lines)
+    text = f"#!/bin/sh\nset -e\necho one\nsudo -n {PROBE} say two ''\necho\nsudo -n {PROBE} exit 3\necho never\n"
     assert over_ssh(host, "alice", f"cat >{script}; chmod 0777 {script}", input=text).returncode == 0
     done = over_ssh(host, "alice", str(script))
     assert (done.returncode, done.stdout) == (3, "one\ntwo\n"), done.stderr

@@ -33,8 +33,9 @@ def _report(unexplained: list[Difference], needless: list[Accepted]) -> str:
 
 def test_the_comparison_sees_what_sudo_does(pair: Pair) -> None:
     """On the stock host, commands run, are refused, fail, read, write and die: the cases are no mere list of refusals."""
-    names = ["identities: -u 'bob'", "endings: exit 42", "endings: signal 15", "streams: both streams", "commands: root: '/etc'"]
-    bob, status, signal, both, folder = map(results(pair.stock, names).get, names)
+    names = ["endings: exit 42", "endings: signal 15", "streams: both streams", "commands: root: '/etc'", "identities: -ubob"]
+    found = results(pair.stock, names)
+    status, signal, both, folder, bob = (found[name] for name in names)
     assert [bob[f"1.{name}"] for name in ("uid", "environment.USER", "environment.SUDO_USER")] == ["1001", "bob", "alice"]
     assert (status["exit"], status["runs"]) == ("42", "1")
     assert signal["exit"] == "signal 15"

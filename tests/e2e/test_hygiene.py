@@ -103,7 +103,7 @@ def test_a_command_in_the_background_goes_on_and_ends_with_its_grant(working: La
 
 def test_pipes_are_byte_exact(working: Lab) -> None:
     """Four megabytes of every byte, through standard input and output at once, come back as they went."""
-    data = random.Random(4711).randbytes(4 << 20)
+    data = random.Random(4711).randbytes(4 << 20)  # noqa: S311  any bytes, the same in each run
     done = working.run("sudo", "as-told", "cat", user="alice", input=data.decode(errors="surrogateescape"))
     came = done.stdout.encode(errors="surrogateescape")
     assert done.returncode == 0, done.stderr
@@ -214,22 +214,25 @@ def test_a_folder_whose_path_is_too_long_for_the_kernel(working: Lab) -> None:
 
 def test_without_a_terminal_or_standard_streams(working: Lab) -> None:
     """A daemon's surroundings: no terminal, no session, streams closed."""
-    done = working.run("bash", "-c", "setsid -w sudo -n as-told 'id -u'; sudo -n as-told true <&- >&- 2>&-; echo $?", user="alice")
+    script = "setsid -w sudo -n as-told 'id -u'; sudo -n as-told true <&- >&- 2>&-; echo $?"
+    done = working.run("bash", "-c", script, user="alice")
     assert done.stdout == "0\n0\n", done.stderr
 
 
 HOSTILE = {
     "thousands": "for i in $(seq 5000); do export V$i=xxxxxxxxxxxxxxxxxxxx; done; sudo as-told env | sort",
-    "functions": "env 'BASH_FUNC_id%%=() { echo hacked; }' 'BASH_FUNC_id()=() { echo hacked; }' 'X=() { :; }' sudo as-told 'id -u; env'",
+    "functions": "env 'BASH_FUNC_id%%=() { echo hacked; }' 'BASH_FUNC_id()=() { echo hacked; }' 'X=() { :; }' "
+    "sudo as-told 'id -u; env'",
     "loader": "LD_PRELOAD=/tmp/x.so LD_LIBRARY_PATH=/tmp LD_AUDIT=/tmp/x.so GCONV_PATH=/tmp sudo as-told env 2>/dev/null",
     "shell": "env IFS=x ENV=/tmp/x BASH_ENV=/tmp/x SHELLOPTS=xtrace 'PS4=$(touch /tmp/hacked)' CDPATH=/tmp sudo as-told env",
     "interpreters": "PYTHONPATH=/tmp PERL5OPT=-d NODE_OPTIONS=--x RUBYOPT=-rx PYTHONINSPECT=1 sudo as-told env",
-    "doubled": "python3 -Ic 'import ctypes; e = (ctypes.c_char_p * 6)(b\"A=1\", b\"PATH=/tmp\", b\"PATH=/bin\", b\"TERM=a\", b\"TERM=b\"); "
+    "doubled": "python3 -Ic 'import ctypes; "
+    "e = (ctypes.c_char_p * 6)(b\"A=1\", b\"PATH=/tmp\", b\"PATH=/bin\", b\"TERM=a\", b\"TERM=b\"); "
     "ctypes.CDLL(None).execve(b\"/usr/bin/sudo\", (ctypes.c_char_p * 4)(b\"sudo\", b\"as-told\", b\"env\"), e)'",
 }
 CLEAN = {
-    "HOME", "LANG", "LOGNAME", "MAIL", "PATH", "SHELL", "SUDO_COMMAND", "SUDO_GID", "SUDO_HOME", "SUDO_TTY", "SUDO_UID", "SUDO_USER",
-    "TERM", "USER",
+    "HOME", "LANG", "LOGNAME", "MAIL", "PATH", "SHELL", "SUDO_COMMAND", "SUDO_GID", "SUDO_HOME", "SUDO_TTY", "SUDO_UID",
+    "SUDO_USER", "TERM", "USER",
 }  # fmt: skip
 OF_BASH = {"PWD", "SHLVL", "_", "OLDPWD"}
 
