@@ -42,7 +42,8 @@ def _shell(rule: ShellRule) -> str:
 
 
 def _shape(shape: Shape) -> list[str]:
-    words = [f"[{'|'.join(sorted(option.spellings))}{_value(option.type)}]" for option in shape.options or ()]
+    named = [option for option in shape.options or () if not option.harmless]
+    words = [f"[{'|'.join(sorted(option.spellings))}{_value(option.type)}]" for option in named]
     for sub in shape.subcommands or ():
         words.append("{" + " ".join(["|".join(sorted(sub.words)), *_shape(sub.shape)]) + "}")
     return [*words, *(_operand(operand) for operand in shape.operands or ())]
