@@ -97,7 +97,7 @@ def list_text(person: Person, held: Sequence[HeldGrant], state: DaemonState, now
 
 
 def _short(grant: HeldGrant, role: Role, policy: Policy, now: Moment) -> list[str]:
-    lines = [f"Role {grant.role}, grant {grant.id}, {_until(grant, now)}:"]
+    lines = [f"role {grant.role}, grant {grant.id}, {_until(grant, now)}"]
     lines += [f"    ({', '.join(grant.run_as)}) {describe_rule(rule)}" for rule in role.rules]
     names = [f"{guardrail.name} ({guardrail.then})" for guardrail in policy.guardrails_of(role)]
     return [*lines, f"    guardrails: {', '.join(names)}"] if names else lines

@@ -328,7 +328,7 @@ def test_listing_asks_for_no_password() -> None:
         mine, one, other = await w.sudo(
             ("List", listing(), []), ("List", listing("id"), []), ("List", listing("touch", "/etc/x"), [])
         )
-        assert "Role asked" in mine["parameters"]["text"]
+        assert "role asked" in mine["parameters"]["text"]
         assert "sure (confirm)" in mine["parameters"]["text"]
         assert one["parameters"]["text"] == "/usr/bin/id\n"
         assert other["parameters"]["verdict"] == "deny"
