@@ -115,31 +115,33 @@ def _selected(shape: Shape, words: Sequence[Word]) -> list[Shape] | None:
 
 
 def _refusal_of_options(shapes: Sequence[Shape], reading: Reading, place: Place, here: Place) -> str | None:
-    seen: set[str] = set()
+    seen: set[tuple[int, str]] = set()
+    given: list[Option] = []
     for found in reading.options:
         option = _admitting(shapes, found)
         if option is None:
             return f"the option {found.spelling} is not one of the rule's"
-        if option.spellings[0] in seen and not option.repeat:
+        # By whichever spelling: `-n 5 --lines=5` is one option twice.
+        if (one := (found.depth, found.option.spellings[0])) in seen and not option.repeat:
             return f"the option {found.spelling} is given twice"
-        seen.add(option.spellings[0])
+        seen.add(one)
+        given.append(option)
         # The folder that one option changes to is itself read against the cwd; of several, absolute ones are meant.
         at = place.elsewhere((), placeable=len(reading.folders) == 1) if found.option.chdir else here
         if not _value_matches(option, found, at):
             return f"the value of {found.spelling} is not of the rule's type"
     for option in (option for shape in shapes for option in shape.options or ()):
-        if option.required and option.spellings[0] not in seen:
+        if option.required and not any(option is admitted for admitted in given):
             return f"the option {option.spellings[-1]} is missing"
     return None
 
 
 def _admitting(shapes: Sequence[Shape], found: Found) -> Option | None:
-    """The rule's entry for an option that the command, or a sub-command, was given."""
-    spellings = set(found.option.spellings)
+    """The rule's entry for an option that the command, or a sub-command, was given; only the spellings that it names."""
     for depth, shape in enumerate(shapes):
         for option in shape.options or ():
             own = depth == found.depth or (option.inherited and depth > found.depth)
-            if own and not spellings.isdisjoint(option.spellings):
+            if own and found.spelling in option.spellings:
                 return option
     return None
 
