@@ -472,6 +472,9 @@ class JitsudoPolicy(sudo.Plugin):
     def validate(self):
         try:
             self._established("Validate", {"invocation": self._invocation()})
+        except Outage:
+            if not self._is_root_outside():
+                raise
         finally:
             self._end_pam()
         return sudo.RC.ACCEPT
@@ -668,7 +671,8 @@ class JitsudoPolicy(sudo.Plugin):
         if self.pam is not None and self.pam.user != user:
             self._end_pam()
         if self.pam is None:
-            self.pam = proof.Pam(user, self.user_info.get("user", ""), self.user_info.get("tty"))
+            quiet = self.settings.get("noninteractive") == "true"
+            self.pam = proof.Pam(user, self.user_info.get("user", ""), self.user_info.get("tty"), quiet)
         return self.pam
 
     def _open_pam_session(self, user_pwd, user_env):
@@ -764,7 +768,7 @@ class JitsudoPolicy(sudo.Plugin):
 
     def _root_alone(self, argv, env_add, path, outage):
         """What root's own command runs with while the daemon cannot be asked; raises `outage` for everybody else."""
-        if os.getuid() != 0 or self.session is not None or self._inside_a_session():
+        if not self._is_root_outside():
             raise outage
         closefrom, cwd = self.settings.get("closefrom", "3"), self.settings.get("cmnd_cwd")
         if (
@@ -812,9 +816,11 @@ class JitsudoPolicy(sudo.Plugin):
         self._log(f"root ran {ran!r} as {user.pw_name} without a decision: {outage.message}")
         return info, tuple(argv), tuple(f"{name}={value}" for name, value in env.items())
 
-    def _inside_a_session(self):
+    def _is_root_outside(self):
+        if os.getuid() != 0 or self.session is not None:
+            return False
         with open(self.CGROUP, "rb") as lines:
-            return any(SESSIONS_SLICE in line.rstrip().split(b"/") for line in lines)
+            return not any(SESSIONS_SLICE in line.rstrip().split(b"/") for line in lines)
 
     def _log(self, text):
         # Not the syslog module: since Python 3.12 it refuses to work in a sub-interpreter. And never waiting.

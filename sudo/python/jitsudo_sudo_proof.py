@@ -82,7 +82,10 @@ def shown(data):
 
 def tell(text):
     """A line on the terminal if there is one, on standard error otherwise: never in somebody's pipe."""
-    sudo.conv(sudo.ConvMessage(CONV_ERROR | CONV_PREFER_TTY, text + "\n", 0))
+    try:  # noqa: SIM105 - contextlib is not worth its import
+        sudo.conv(sudo.ConvMessage(CONV_ERROR | CONV_PREFER_TTY, text + "\n", 0))
+    except Exception:  # noqa: BLE001, S110 - a line that cannot be shown changes nothing
+        pass
 
 
 def is_given_up(signals=KEYS):
@@ -130,13 +133,17 @@ def function(library, name, result, *arguments):
 class Pam:
     """One PAM handle, from the first proof to the end of the session."""
 
-    def __init__(self, user, caller, terminal):
-        """`user` is whose account it is, `caller` who called sudo. Raises NotProven where PAM is not there to be asked."""
+    def __init__(self, user, caller, terminal, is_quiet):
+        """`user` is whose account it is, `caller` who called sudo. `is_quiet`: no module may ask anything (sudo -n).
+
+        Raises NotProven where PAM is not there to be asked.
+        """
         # Without our own stack libpam takes the one for "other", which may be anything.
-        if not any(os.access(f"{folder}/{SERVICE}", os.F_OK) for folder in SERVICE_FOLDERS):
+        if not any(os.path.exists(f"{folder}/{SERVICE}") for folder in SERVICE_FOLDERS):
             raise NotProven("unavailable", f"there is no {SERVICE_FOLDERS[0]}/{SERVICE}", "reinstall jitsudo")
         self.user = user
         self.caller = caller
+        self.is_quiet = is_quiet
         self.prompt = None
         self.overrides = False
         self.is_broken_off = False
@@ -270,7 +277,7 @@ class Pam:
         if style in (ERROR_MSG, TEXT_INFO):
             tell(shown(text))
             return None
-        if style not in (ECHO_OFF, ECHO_ON) or self.is_broken_off:
+        if style not in (ECHO_OFF, ECHO_ON) or self.is_broken_off or self.is_quiet:
             raise ValueError(style)
         prompt = self.prompt if self.prompt is not None and self._is_password_prompt(text or b"") else shown(text)
         before = _signal.pthread_sigmask(_signal.SIG_UNBLOCK, KEYS)

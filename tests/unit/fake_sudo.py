@@ -117,8 +117,9 @@ class FakePam:
     script: ClassVar[dict[str, Any]] = {}
     steps: ClassVar[list[tuple[Any, ...]]] = []
 
-    def __init__(self, user: str, caller: str, terminal: str | None) -> None:
+    def __init__(self, user: str, caller: str, terminal: str | None, is_quiet: bool) -> None:
         self.user = user
+        self.is_quiet = is_quiet
         self._step("start", user, caller, terminal)
 
     def _step(self, *step: Any) -> Any:

@@ -899,6 +899,18 @@ def test_root_alone_sets_and_keeps_variables(root: Any) -> None:
     assert "MINE=2" not in env
 
 
+def test_root_alone_has_nothing_to_validate(root: Any, tmp_path: Path) -> None:
+    """sudo -v of root's own scripts works on; of people, and inside a session, it does not."""
+    assert root().validate() is RC.ACCEPT
+    (tmp_path / "cgroup").write_text("0::/jitsudo.slice/x.scope\n")
+    assert root().validate() is RC.REJECT
+
+
+def test_people_cannot_validate_without_the_daemon(policy: Any) -> None:
+    """No ticket is refreshed by nobody."""
+    assert policy.validate() is RC.REJECT
+
+
 def test_root_alone_and_an_unknown_command(root: Any, sudo: FakeSudo) -> None:
     """Said as sudo says it."""
     assert root().check_policy(("no-such-command",), ()) is RC.REJECT

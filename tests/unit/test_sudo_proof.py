@@ -50,11 +50,30 @@ def stack(proof: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
     monkeypatch.setattr(proof, "function", function)
     monkeypatch.setattr(proof, "SERVICE_FOLDERS", (str(tmp_path),))
 
-    def make(text: str) -> Any:
+    def make(text: str, *, is_quiet: bool = False) -> Any:
         (tmp_path / proof.SERVICE).write_text(text)
-        return proof.Pam("alice", "alice", None)
+        return proof.Pam("alice", "alice", None, is_quiet)
 
     return make
+
+
+def test_with_noninteractive_no_module_asks_anything(stack: Any, sudo: FakeSudo) -> None:
+    """Not even one for the account or the session."""
+    sudo.typed = ["a@b"]
+    pam = stack("auth required pam_ftp.so users=alice\n", is_quiet=True)
+    assert pam._do["authenticate"](pam._handle, 0) != 0
+    assert sudo.asked == []
+    pam.close()
+
+
+def test_a_line_that_cannot_be_shown_changes_nothing(proof: Any, sudo: FakeSudo) -> None:
+    """The answer counts, not the message before it."""
+
+    def fail(_message: object) -> None:
+        raise OSError(5, "x")
+
+    sudo.conv = fail  # type: ignore[method-assign]
+    proof.tell("Sorry, try again.")
 
 
 ASKS = "auth required pam_ftp.so users=alice\n"
@@ -254,7 +273,7 @@ def test_without_our_own_stack_there_is_no_proof(proof: Any, tmp_path: Path, mon
     """libpam would take the one for "other"."""
     monkeypatch.setattr(proof, "SERVICE_FOLDERS", (str(tmp_path),))
     with pytest.raises(proof.NotProven, match="there is no") as caught:
-        proof.Pam("alice", "alice", "/dev/pts/0")
+        proof.Pam("alice", "alice", "/dev/pts/0", False)
     assert caught.value.outcome == "unavailable"
 
 
