@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from jitsudo.policy.argv import MAX_ARGUMENTS, Reading, Unreadable, read_arguments
 from jitsudo.policy.inside import Line, Lines, known_grammar
 from jitsudo.policy.model import Effect, Guardrail
-from jitsudo.policy.paths import Place, is_same_program
+from jitsudo.policy.paths import Place
 from jitsudo.policy.presence import any_operand_in, any_option_in, any_word_in
 from jitsudo.policy.rules import Match
 from jitsudo.policy.values import may_be
@@ -88,8 +88,6 @@ def _is_command(wanted: str, line: Line, place: Place) -> bool:
     target = wanted if isinstance(wanted, AbsPath) else AbsPath(wanted)
     real_target = place.folder(target) or target
     if real is not None and real in (target, real_target):
-        return True
-    if is_same_program(path, target, place.world):
         return True
     ours = place.world.facts(real_target)
     theirs = place.world.facts(real or path) if ours is not None else None

@@ -162,12 +162,10 @@ def _may_lead_to(wanted: PathUnder, folder: AbsPath, named: str, real: str, plac
 
 
 def on_secure_path(name: str, world: World) -> AbsPath | None:
-    """The program that a bare name stands for, looked up as sudo does: on a fixed path, whatever the caller's says.
+    """The program that a name without `/` stands for, looked up as sudo does: on a fixed path, whatever the caller's says.
 
     None as well where somebody else than root could put another in front of it.
     """
-    if "/" in name or name in ("", ".", ".."):
-        return None
     for folder in SECURE_FOLDERS:
         path = AbsPath(f"{folder}/{name}")
         if world.facts(AbsPath(folder)) is None:

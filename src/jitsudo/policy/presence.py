@@ -30,7 +30,8 @@ def _may_hold(argument: str, spellings: Sequence[str]) -> bool:
     for spelling in spellings:
         if spelling.startswith("--"):
             # getopt_long_only(3) takes long options after a single dash as well.
-            if ("-" + given.lstrip("-")) and spelling[2:].startswith(given.lstrip("-")):
+            bare = given.lstrip("-")
+            if spelling[2:].startswith(bare) and (argument.startswith("--") or len(bare) > 1):
                 return True
         elif len(spelling) == 2 and spelling.startswith("-"):
             if not argument.startswith("--") and spelling[1] in argument[1:]:

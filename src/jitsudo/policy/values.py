@@ -14,7 +14,6 @@ from jitsudo.policy.rules import (
     AnyValue,
     ArgumentType,
     CommandLine,
-    Flag,
     GlobText,
     IntRange,
     LiteralText,
@@ -188,8 +187,7 @@ def may_be(type_: ArgumentType, text: str, place: Place, *, embedded: bool = Fal
             return _named_may_be(type_, text, place)
         case CommandLine(rule):
             return posixpath.basename(text) == posixpath.basename(rule.command)
-        case AnyValue() | Flag():
-            return True
+    return True
 
 
 def _pattern_may_match(pattern: Pattern, text: str) -> bool:

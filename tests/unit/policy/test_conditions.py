@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 
 from bench import ALICE, HOST, NOW, PROVEN, act, held, load, role, role_text, world
-from jitsudo.errors import PolicyInvalid
+from jitsudo.errors import InvalidValue, PolicyInvalid
 from jitsudo.host.policyfiles import load_policy_bytes
 from jitsudo.policy.access import approvals_needed, approvals_satisfied, may_approve, may_request, roles_open_to
 from jitsudo.policy.conditions import source_holds
 from jitsudo.policy.evaluate import Allow, Deny, evaluate, suggest
 from jitsudo.policy.grammar import NO_GRAMMARS
 from jitsudo.policy.model import Policy
+from jitsudo.policy.parse_terms import no_calendars
 from jitsudo.policy.verdict import UNKNOWN_SOURCE, Circumstances, Source
 from jitsudo.types import Moment, Person, RoleName, Uid, UserName
 
@@ -170,3 +171,9 @@ def test_a_calendar_needs_a_time_zone_and_a_file() -> None:
         with pytest.raises(PolicyInvalid) as caught:
             load(role_text("when: {calendar: {file: holidays.txt}}", head=head))
         assert message in str(caught.value.issues)
+
+
+def test_whoever_has_no_calendars_cannot_read_any() -> None:
+    """A policy that names one is refused there."""
+    with pytest.raises(InvalidValue, match="no calendars can be read here"):
+        no_calendars("holidays.txt")

@@ -132,6 +132,8 @@ def test_options_of_other_kinds_are_seen() -> None:
     assert not fires('{command: tool, any_option: ["--exec"]}', "tool", "-", "--", "x")
     assert fires('{command: tool, any_option: ["--exec"]}', "tool", "-exec")
     assert not fires('{command: tool, any_option: ["-x"]}', "tool", "--y=x")
+    assert not fires('{command: tool, any_option: ["--exec"]}', "tool", "-e")
+    assert fires('{command: tool, any_option: ["--exec"]}', "tool", "--e")
 
 
 def test_too_many_arguments_fire() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from bench import HOST, NOW, PROVEN, act, held, load, role_text, world
-from jitsudo.policy.evaluate import Challenge, evaluate
+from dataclasses import replace
+
+from bench import HOST, NOW, PROVEN, ROOT, act, held, load, role_text, world
+from jitsudo.policy.evaluate import Action, Challenge, Deny, evaluate
 from jitsudo.policy.explain import explain, verdict_line
 from jitsudo.types import RoleName
 
@@ -40,3 +42,43 @@ def test_a_deny_is_explained() -> None:
 def test_a_challenge_has_a_line_too() -> None:
     """For the version that makes them."""
     assert verdict_line(Challenge("confirm", "Sure?", RoleName("r"))) == "challenged (confirm): Sure?"
+
+
+def test_what_does_not_exist_is_not_explained_rule_by_rule() -> None:
+    """No rule can be about it; which grants are held has nothing to do with that."""
+    found = explain(replace(act("nosuch"), path=None), POLICY, (held(),), HOST, NOW, world(), PROVEN)
+    assert found.lines == ("denied: nosuch: command not found", "no rule was looked at: rules are about programs of this host")
+
+
+def test_root_is_told_that_no_grant_is_needed() -> None:
+    """Outside a session; roles are explained all the same, as a session of root's would be judged."""
+    found = explain(act("true", person=ROOT), POLICY, (), HOST, NOW, world(), PROVEN)
+    assert found.lines[0].startswith("root outside a session needs no grant")
+    assert found.lines[1] == "denied: root holds no grant on this host"
+
+
+def test_every_rule_is_explained_whatever_it_is_about() -> None:
+    """Edits, shells and other commands as well."""
+    rules = "{command: /usr/bin/true}, {command: /usr/bin/id}, {edit: [{literal: /etc/hosts}]}, {shell: {intercept: false}}"
+    policy = load(role_text(f"allow: [{rules}]"))
+
+    def lines(action: Action) -> list[str]:
+        found = explain(action, policy, (held(),), HOST, NOW, world(), PROVEN)
+        return [line.partition(": ")[2] for line in found.lines if line.startswith("  web.yaml")]
+
+    other, edit, shell, command = "another command", "it is about editing", "it is about a shell", "it is about a command"
+    assert lines(act("true")) == ["command and arguments are those of the rule", other, edit, shell]
+    asked = replace(act("sudoedit", "/etc/none", mode="edit"), path=None)
+    assert lines(asked) == [command, command, "/etc/none is not one of the rule's files", shell]
+    why = "/usr/bin/bash is not an executable file that root alone can change"
+    assert lines(act("bash", mode="shell")) == [command, command, edit, why]
+
+
+def test_a_rule_that_raises_is_explained_and_reported() -> None:
+    """It does not match."""
+    on = world()
+    on.broken = True
+    found = explain(act("true"), load(role_text("")), (held(),), HOST, NOW, on, PROVEN)
+    assert "  web.yaml:8 does not match: it could not be evaluated" in found.lines
+    assert isinstance(found.verdict, Deny)
+    assert found.verdict.faults == ("web.yaml:8: OSError('broken')",)

@@ -52,6 +52,14 @@ def allowed(rule: str, *argv: str, cwd: str = "/", known: str = KNOWN, on: Memor
 
 # -- options ---------------------------------------------------------------------------------------------------------
 
+def test_groups_are_the_worlds() -> None:
+    """As users are."""
+    on = here()
+    on.groups.add("adm")
+    assert allowed("{command: /usr/bin/kill, operands: [group]}", "kill", "adm", on=on)
+    assert not allowed("{command: /usr/bin/kill, operands: [group]}", "kill", "web", on=on)
+
+
 TAIL = """{command: /usr/bin/tail, options: {"-n, --lines": {int: {max: 100}}, "-f": flag},
   operands: [{path: {under: /var/log}}]}"""
 LOG = "/var/log/nginx/access.log"
@@ -214,6 +222,7 @@ def test_a_list_with_options_in_it_has_no_relative_paths() -> None:
 
 def test_literal_syntax_compares_word_by_word() -> None:
     """Also what a grammar would read otherwise."""
+    assert allowed("{command: /usr/bin/tail, syntax: literal, operands: [{literal: +5}]}", "tail", "+5")
     rule = '{command: /usr/bin/tail, syntax: literal, operands: [{literal: "-n"}, {one_of: ["+5", "+6"]}]}'
     assert allowed(rule, "tail", "-n", "+5")
     assert not allowed(rule, "tail", "-n+5")
