@@ -67,7 +67,7 @@ class Allowing:
             role=grant.role,
             run_as=asked.target.account.name,
             run_as_uid=asked.target.account.uid,
-            command=self._state.journal.command_line(asked.facts.argv),
+            command=self._state.journal.command_line(asked.facts.argv, asked.secrets),
             pid=pid,
             now=now,
             not_after=grant.not_after,

@@ -24,6 +24,7 @@ from jitsudo.elevation.runas import Target, resolve_target
 from jitsudo.errors import Denied, JitsudoError
 from jitsudo.host.journal import CommandFacts
 from jitsudo.host.peer import Peer
+from jitsudo.host.redaction import Parts, secret_parts
 from jitsudo.host.shells import listed_shells
 from jitsudo.policy.verdict import Action
 from jitsudo.types import AbsPath
@@ -41,6 +42,7 @@ class Asked:
     invoked: Invoked
     action: Action
     place: Place | None
+    secrets: Parts
 
     @property
     def facts(self) -> CommandFacts:
@@ -52,6 +54,7 @@ class Asked:
             path=self.action.path,
             cwd=self.action.cwd,
             tty=self.behind.caller.tty,
+            secrets=self.secrets,
         )
 
     def _argv(self) -> tuple[str, ...]:
@@ -103,7 +106,14 @@ class Asking:
             sudo_options=asked_options(options),
             variables=asked_variables(options),
         )
-        return Asked(check, behind, options, target, what, action, place_of(behind.person.uid, pid))
+        place, secrets = place_of(behind.person.uid, pid), self._secrets(what)
+        return Asked(check, behind, options, target, what, action, place, secrets)
+
+    def _secrets(self, what: Invoked) -> Parts:
+        policy = self._state.policy
+        if policy is None or what.path is None or what.mode != "command":
+            return frozenset()
+        return secret_parts(policy.policy.grammars.get(what.path), what.argv)
 
     async def _cwd(self, behind: Behind, descriptors: Descriptors) -> AbsPath:
         try:

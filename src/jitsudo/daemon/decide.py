@@ -7,6 +7,7 @@ limits, record, scope (allowing) → what sudo is told (launching).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from jitsudo.daemon.allowing import Allowing, prepared
 from jitsudo.daemon.asking import Asked, Asking
@@ -34,6 +35,8 @@ from jitsudo.host.source import Sources
 from jitsudo.policy.verdict import Allow, Challenge, Deny
 from jitsudo.wire.calls import Answer, Check, Edited, Invalidate, ListCommands, SessionCall, Validate
 from jitsudo.wire.framing import Json
+
+MAX_PURPOSE_CHARS: Final = 500  # of a command line, where it is said what somebody proved who they are for
 
 
 class Decide:
@@ -97,6 +100,7 @@ class Decide:
         except JitsudoError as error:
             await self._refusing.misunderstood(context.peer, check, error)
             raise
+        line = self._state.journal.command_line(asked.facts.argv, asked.secrets)
         question = Question(
             behind=asked.behind,
             options=asked.options,
@@ -104,7 +108,7 @@ class Decide:
             user_env=check.invocation.user_env,
             place=asked.place,
             facts=asked.facts,
-            purpose=f"run {self._state.journal.command_line(asked.facts.argv)[:500]} as {asked.target.account.name}",
+            purpose=f"run {line[:MAX_PURPOSE_CHARS]} as {asked.target.account.name}",
             descriptors=context.descriptors.move(),
             go_on=lambda context, question: self._judge(context, question, asked),
         )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jitsudo.host.ledger import Entry, Row
-from jitsudo.host.redaction import Redactor
+from jitsudo.host.redaction import Parts, Redactor
 from jitsudo.types import Person, is_plain_text
 
 ERROR, WARNING, NOTICE, INFO = 3, 4, 5, 6  # syslog(3)
@@ -172,6 +172,7 @@ class CommandFacts:
     path: str | None
     cwd: str
     tty: str | None
+    secrets: Parts = frozenset()
 
 
 class Journal:
@@ -180,12 +181,12 @@ class Journal:
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
 
-    def command_line(self, argv: Sequence[str]) -> str:
+    def command_line(self, argv: Sequence[str], secrets: Parts = frozenset()) -> str:
         """A command in one line, as it may be stored and shown anywhere."""
-        return escape(" ".join(self._redactor.argv(argv)))
+        return escape(" ".join(self._redactor.argv(argv, secrets)))
 
     def _command(self, facts: CommandFacts) -> dict[str, object]:
-        argv = self._redactor.argv(facts.argv)
+        argv = self._redactor.argv(facts.argv, facts.secrets)
         return {
             **_person(facts.person),
             "runas_user": facts.runas_user,

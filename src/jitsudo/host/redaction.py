@@ -9,7 +9,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+
+from jitsudo.policy.argv import Found, Reading, read_arguments
+from jitsudo.policy.grammar import Grammar, GrammarShape, KnownOption
+
+Parts = frozenset[tuple[int, int]]
+"""Of a command line: the index of an argument, and where in it a secret begins."""
+
+MAX_READ_ARGUMENTS = 4096
 
 # Each pattern takes linear time on any argument: none can begin at many places and run far from each of them.
 _NAME = (
@@ -35,6 +43,47 @@ _TOKEN = re.compile(
 )
 
 
+def secret_parts(grammar: Grammar | None, argv: Sequence[str]) -> Parts:
+    """The values of options that the program's grammar calls secret.
+
+    Where the line cannot be read, whatever could be one: too much is redacted rather than too little.
+    """
+    if grammar is None:
+        return frozenset()
+    spellings = {spelling for option in _options(grammar.shape) if option.secret for spelling in option.spellings}
+    if not spellings or len(argv) > MAX_READ_ARGUMENTS:
+        return frozenset()
+    reading = read_arguments(grammar, argv[1:])
+    found = [option for option in reading.options if option.option.secret] if isinstance(reading, Reading) else None
+    if found is None:
+        return frozenset(part for index, text in enumerate(argv[1:], 1) for part in _maybe(text, index, spellings))
+    return frozenset(_place(argv, one) for one in found if one.value)
+
+
+def _place(argv: Sequence[str], found: Found) -> tuple[int, int]:
+    """Where its value stands: in the argument that names the option, or in the next one."""
+    index, value = found.index + 1, found.value or ""
+    named = argv[index]
+    attached = named != found.spelling and named.endswith(value) and not named.endswith(found.spelling)
+    return (index, len(named) - len(value)) if attached else (index + 1, 0)
+
+
+def _maybe(text: str, index: int, spellings: Collection[str]) -> Iterator[tuple[int, int]]:
+    for spelling in spellings:
+        if text == spelling:
+            yield index + 1, 0
+        elif text.startswith(spelling + "="):
+            yield index, len(spelling) + 1
+        elif not spelling.startswith("--") and text.startswith(spelling):
+            yield index, len(spelling)
+
+
+def _options(shape: GrammarShape) -> Iterator[KnownOption]:
+    yield from shape.options
+    for inner in (shape.subcommands or {}).values():
+        yield from _options(inner)
+
+
 class Redactor:
     """Redacts under one host's key (32 random bytes)."""
 
@@ -50,13 +99,17 @@ class Redactor:
         text = _URL.sub(lambda m: m[1] + self._tag(m[2]) + m[3], text)
         return _TOKEN.sub(lambda m: self._tag(m[0]), text)
 
-    def argv(self, argv: Sequence[str]) -> tuple[str, ...]:
-        """A command line, argument by argument."""
+    def argv(self, argv: Sequence[str], parts: Parts = frozenset()) -> tuple[str, ...]:
+        """A command line, argument by argument; `parts` are known to be secrets (`secret_parts`)."""
         program = argv[0].rsplit("/", 1)[-1] if argv else ""
         shown: list[str] = []
         announced = False
         for index, argument in enumerate(argv):
-            shown.append(self._tag(argument) if announced and argument else self._argument(program, index, argument))
+            known = min((start for at, start in parts if at == index), default=None)
+            if known is not None and argument[known:]:
+                shown.append(argument[:known] + self._tag(argument[known:]))
+            else:
+                shown.append(self._tag(argument) if announced and argument else self._argument(program, index, argument))
             announced = index > 0 and self._announces(program, argument)
         return tuple(shown)
 

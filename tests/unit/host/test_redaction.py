@@ -7,7 +7,9 @@ import time
 
 import pytest
 
-from jitsudo.host.redaction import Redactor
+from jitsudo.host.redaction import Redactor, secret_parts
+from jitsudo.policy.grammar import Grammar, GrammarShape, KnownOption
+from jitsudo.types import AbsPath
 
 SECRET = "hunter2!"
 TOKENS = {
@@ -146,3 +148,35 @@ def test_redaction_takes_linear_time(argument: str) -> None:
     redactor().argv(("curl", argument, "--x", argument))
     redactor().text(argument)
     assert time.monotonic() - began < 2
+
+
+def db() -> Grammar:
+    """A program whose -p, --password and, of its sub-command, --key are secret."""
+    secret = KnownOption(("-p", "--password"), "required", secret=True)
+    inner = GrammarShape(options=(KnownOption(("--key",), "required", secret=True),), name="login")
+    options = (secret, KnownOption(("-v",)), KnownOption(("-u",), "required"))
+    return Grammar(AbsPath("/usr/bin/db"), GrammarShape(options=options, subcommands={"login": inner}))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["-p", "hunter22", "login"], ["-phunter22", "login"], ["-vphunter22", "login"], ["--password=hunter22", "login"],
+        ["login", "--key", "hunter22"], ["login", "--key=hunter22"], ["--nosuch", "-p", "hunter22"], ["--nosuch", "-phunter22"],
+        ["--nosuch", "--key=hunter22"],
+    ],
+)  # fmt: skip
+def test_what_a_grammar_calls_secret_is_redacted(line: list[str]) -> None:
+    """However it is spelt, and also where the line cannot be read."""
+    argv = ["db", *line]
+    shown = Redactor(b"k" * 32).argv(argv, secret_parts(db(), argv))
+    assert "hunter22" not in " ".join(shown)
+    assert shown[0] == "db"
+    assert len(shown) == len(argv)
+
+
+def test_what_no_grammar_calls_secret_stays_readable() -> None:
+    """Nothing is hidden of a command that has nothing to hide."""
+    for argv in (["db", "-u", "hunter22", "login"], ["db"], ["db", "-p"]):
+        assert Redactor(b"k" * 32).argv(argv, secret_parts(db(), argv)) == tuple(argv)
+    assert secret_parts(None, ["db", "-p", "x"]) == frozenset()
