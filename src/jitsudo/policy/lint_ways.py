@@ -85,7 +85,8 @@ def _first_words(shape: Shape) -> frozenset[str] | None:
 
 
 def _of_grammar(rule: CommandRule, grammar: Grammar | None) -> Iterator[Opening]:
-    if grammar is not None:
+    # Of an unreadable program rules spell every word out; what it leads to all the same, the table knows.
+    if grammar is not None and not grammar.unreadable:
         yield from _of_shape(rule.shape, grammar.shape, posixpath.basename(rule.command))
 
 
