@@ -20,7 +20,7 @@ from longopts import long_tables, short_options
 FOLDER = Path(__file__).resolve().parents[3] / "policies" / "grammars"
 GRAMMARS, WARNINGS = load_grammars([FOLDER], check_owner=False)
 # Programs whose tables are not those of getopt_long, or hold more than options (modes, digits, white space).
-OTHERS = {"curl", "tar", "less", "find", "ip", "dd", "kill", "chmod"}
+OTHERS = {"curl", "dpkg", "nginx", "tar", "less", "find", "ip", "dd", "kill", "chmod"}
 # Not options to anybody: the digits of `tail -5`, a trap for `-.slice`, a word that lies just before systemctl's table.
 NOT_OPTIONS = {"-.", "--unix", *(f"-{digit}" for digit in range(10))}
 # With fewer letters, other strings of a program look like its string of short options.
