@@ -135,6 +135,38 @@ def extra_policy(host: Lab, text: str) -> Iterator[Callable[[str], None]]:
         host.run("jitsudo", "policy", "reload", check=True)
 
 
+# Between the decision and the command.
+
+PAM_SERVICE = "/etc/pam.d/jitsudo-sudo"
+PAUSE = """#!/bin/sh
+[ "$PAM_TYPE" = open_session ] || exit 0
+touch /run/paused
+kill -STOP $PPID
+"""
+
+
+@contextmanager
+def stopped_before_it_runs(host: Lab, *argv: str, user: str = "alice") -> Iterator[subprocess.Popen[str]]:
+    """A `sudo -n ARGV` that was allowed and is stopped while it opens the PAM session; `go_on` lets it continue."""
+    before = host.get(PAM_SERVICE)
+    host.put("/usr/local/libexec/pause", PAUSE, mode=0o755)
+    host.put(PAM_SERVICE, f"session optional pam_exec.so quiet seteuid /usr/local/libexec/pause\n{before}")
+    host.run("rm", "-f", "/run/paused", check=True)
+    command = host.start("sudo", "-n", *argv, user=user)
+    try:
+        until(lambda: host.run("test", "-e", "/run/paused").returncode == 0, "sudo has stopped")
+        yield command
+    finally:
+        host.put(PAM_SERVICE, before)
+        host.run("pkill", "-KILL", "-f", f"^sudo -n {argv[0]}")
+        command.communicate(timeout=PATIENCE)
+
+
+def go_on(host: Lab, *argv: str) -> None:
+    """Continue the sudo that `stopped_before_it_runs` stopped."""
+    host.run("pkill", "-CONT", "-f", "^sudo -n " + " ".join(argv), check=True)
+
+
 # The journal.
 
 Event = dict[str, str]

@@ -7,8 +7,19 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-from acts import LEDGER, REASON, Journal, ask, assert_refused, obtain, restart_daemon, sudo, until
+from acts import (
+    LEDGER,
+    REASON,
+    Journal,
+    ask,
+    assert_refused,
+    go_on,
+    obtain,
+    restart_daemon,
+    stopped_before_it_runs,
+    sudo,
+    until,
+)
 from lab import Lab
 
 TRY_ALL = Path(__file__).parent / "data" / "try_all.py"
@@ -163,34 +174,17 @@ def test_no_spelling_of_what_is_denied_is_allowed(clean: Lab) -> None:
     assert through == {}
 
 
-STOPPED = """
-import os, signal, subprocess, sys, time
-p = subprocess.Popen(["sudo", "sleep", "91010"], stdin=subprocess.DEVNULL)
-# Before its command runs; which of sudo's steps that is does not matter.
-while b"jitsudo.slice" not in open(f"/proc/{p.pid}/cgroup", "rb").read():
-    pass
-os.kill(p.pid, signal.SIGSTOP)
-time.sleep(0.2)
-if open(f"/proc/{p.pid}/task/{p.pid}/children").read().strip():
-    sys.exit("it was too late: the command runs")
-time.sleep(float(sys.argv[1]))
-os.kill(p.pid, signal.SIGCONT)
-try:
-    sys.exit(p.wait(3))
-except subprocess.TimeoutExpired:
-    os.kill(p.pid, signal.SIGKILL)
-    sys.exit("it runs after the end of the grant")
-"""
-
-
 def test_a_sudo_that_was_stopped_starts_nothing_after_the_end(clean: Lab) -> None:
     """SIGSTOP after the allow, SIGCONT after the grant has expired: no command, though the role lets running ones finish."""
-    obtain(clean, "patient", duration="4s")
-    done = clean.run("python3", "-Ic", STOPPED, "5", user="alice")
-    if "too late" in done.stderr:
-        pytest.skip("sudo was faster than the test")
-    assert done.returncode == 1, done.stderr
-    assert clean.run("pgrep", "-f", "^sleep 91010").returncode == 1
+    journal = Journal.from_now(clean)
+    grant = obtain(clean, "patient", duration="4s")
+    with stopped_before_it_runs(clean, "sleep", "91010") as command:
+        journal.expect("command.allowed", grant_id=grant)
+        until(lambda: journal.find("grant.expired", grant_id=grant), "the grant expires")
+        go_on(clean, "sleep", "91010")
+        assert command.wait(timeout=5) == 1
+        assert clean.run("pgrep", "-f", "^sleep 91010").returncode == 1
+    journal.expect("session.ended", grant_id=grant)
 
 
 KILLED = """
