@@ -15,6 +15,7 @@ from jitsudo.daemon.hints import with_state
 from jitsudo.daemon.server import Context
 from jitsudo.daemon.state import DaemonState
 from jitsudo.daemon.tickets import Tickets
+from jitsudo.elevation.modes import without_shell
 from jitsudo.errors import Denied, DocumentRefused
 from jitsudo.host.accounts import SystemAccounts
 from jitsudo.host.peer import Peer
@@ -83,6 +84,8 @@ class Judging:
             log.error("evaluation: %s", fault)
         if isinstance(verdict, Deny):
             verdict = with_state(verdict, asked.behind.person, self._state, refused)
+            plain = without_shell(asked.invoked) if verdict.code == "shell" else None
+            verdict = replace(verdict, hints=(*verdict.hints, *([] if plain is None else [plain])))
         return Judged(verdict, held, prepared)
 
     async def grants(self, behind: Behind, now: Moment) -> tuple[list[HeldGrant], list[DocumentRefused]]:

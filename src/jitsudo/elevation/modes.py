@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from jitsudo.elevation.options import Mode, OptionRefused, Options, working_folder
 from jitsudo.elevation.runas import Target
 
+MAX_HINT_CHARS = 500
 DEFAULT_SHELL = "/bin/sh"  # of an account without one, passwd(5)
 
 # sudo writes a backslash before most characters of what a shell is to read; before white space it stands for something.
@@ -97,7 +98,7 @@ def without_shell(what: Invoked) -> str | None:
     """
     if what.mode not in ("shell", "login-shell") or len(what.argv) < 2:
         return None
-    return f"sudo {unescaped(' '.join(what.argv[1:]))}"
+    return f"sudo {unescaped(' '.join(what.argv[1:]))}"[:MAX_HINT_CHARS]
 
 
 def unescaped(line: str) -> str:

@@ -111,6 +111,7 @@ def test_line_without_the_shell() -> None:
     """What to type where the role covers the command, but no shell."""
     assert without_shell(asked(S, "/bin/bash", "-c", "systemctl restart nginx\\;")) == "sudo systemctl restart nginx;"
     assert without_shell(asked(LOGIN, "/bin/bash", "-c", "id")) == "sudo id"
+    assert len(without_shell(asked(S, "/bin/bash", "-c", "x" * 100_000)) or "") == 500
     assert without_shell(asked(S, "/bin/bash")) is without_shell(asked(LOGIN, "x")) is None
     assert without_shell(asked(COMMAND, "id", "-u", "-n")) is without_shell(asked(EDIT, "sudoedit", "x", "y")) is None
 
