@@ -35,12 +35,13 @@ def explain_to(asked: Explained, policy: Policy, state: DaemonState, now: Moment
     """The verdict and every rule considered; nothing is recorded, since nothing happens. Blocks. Raises InvalidValue."""
     if not asked.argv or not asked.argv[0]:
         raise InvalidValue("no command was given", "jitsudo explain -- systemctl restart nginx.service")
-    path = find_program(asked.argv[0], None)
+    is_edit = asked.argv[0] == "sudoedit"
+    path = None if is_edit else find_program(asked.argv[0], None)
     action = Action(
         person=asked.person,
         run_as=UserName(asked.run_as or "root"),
         run_as_group=None,
-        mode="command",
+        mode="edit" if is_edit else "command",
         path=None if path is None else AbsPath(path),
         argv=tuple(asked.argv),
         cwd=asked.cwd,

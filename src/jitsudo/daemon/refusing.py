@@ -48,7 +48,8 @@ class Refusing:
         journal, policy = self._state.journal, self._state.policy_digest
         entries = [*before]
         if verdict.guardrail is not None:
-            entries.append(journal.guardrail_fired(facts, verdict.guardrail, verdict.role, "deny"))
+            effect = "limit" if code == "limit" else "deny"
+            entries.append(journal.guardrail_fired(facts, verdict.guardrail, verdict.role, effect))
         why = (verdict.role, verdict.rule, verdict.guardrail)
         self._state.note(now, *entries, journal.command_denied(facts, code, message, *why, policy))
 

@@ -256,6 +256,24 @@ def test_root_inside_no_session_runs_shells_and_edits_as_it_asks() -> None:
     story(test)
 
 
+def test_guardrails_that_log_and_limit_are_on_record_as_what_they_did() -> None:
+    """`log` with the allow, `limit` with the refusal."""
+
+    async def test(w: World) -> None:
+        text = POLICY.replace("    authenticate: never", "    authenticate: never\n    guardrails: [watch, once]", 1)
+        more = """  watch: {match: {command: /usr/bin/id}, then: log, message: Seen.}
+  once: {match: {command: /usr/bin/id}, then: limit, limits: {uses: 1}, message: Once is enough.}
+"""
+        await use(w, text + more)
+        await w.grant()
+        assert [(await w.check("id"))["verdict"] for _ in range(2)] == ["allow", "deny"]
+        fired = await body(w, "guardrail.fired")
+        assert [(one["guardrail"], one["outcome"]) for one in fired] == [("watch", "log"), ("once", "limit")]
+        assert (await body(w, "command.denied"))[0]["code"] == "limit"
+
+    story(test)
+
+
 def test_a_session_goes_on_under_another_grant_of_the_same_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of one grant never ends what another covers; the session then belongs to that one, across restarts."""
 
