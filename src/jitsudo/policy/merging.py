@@ -57,6 +57,7 @@ class Merger:
         self._reader = reader
         self._grammars = grammars
         self._kept: dict[object, Grammar] = {}
+        self._passing: dict[int, tuple[Option, ...]] = {}
         self._name = ""
         self._syntax: Syntax = "getopt"
 
@@ -125,11 +126,11 @@ class Merger:
             options.append(one)
             added += [new] if new else []
         subcommands, grammars = self._subcommands(draft, level, above)
-        options += self._harmless(level)
+        passing = self._harmless(level)
         self._check_nested(draft, level)
         shape = Shape(
             order=order,
-            options=None if draft.options is None and not options else tuple(options),
+            options=(*options, *passing) if options else (passing or (None if draft.options is None else ())),
             subcommands=subcommands,
             operands=draft.operands,
             harmless=draft.harmless is not False,
@@ -200,11 +201,17 @@ class Merger:
         if kind == "none" and self._syntax == "key-value":
             self._reader.error(pos, f"'{option.spellings[0]}' has a value: write its type instead of flag")
 
-    def _harmless(self, level: _Level) -> list[Option]:
+    def _harmless(self, level: _Level) -> tuple[Option, ...]:
         """What the grammar lets pass and the rule does not name, here or for one sub-command."""
         if not level.harmless or level.known is None:
-            return []
-        return [_as_harmless(known) for known in level.known.options if known.harmless and known not in level.named]
+            return ()
+        if level.named:
+            return tuple(_as_harmless(one) for one in level.known.options if one.harmless and one not in level.named)
+        # Most rules name none of them, and share one tuple. The grammars outlive this merger, so that an id is a key.
+        key = id(level.known)
+        if key not in self._passing:
+            self._passing[key] = tuple(_as_harmless(known) for known in level.known.options if known.harmless)
+        return self._passing[key]
 
     def _check_nested(self, draft: Draft, level: _Level) -> None:
         nested = any(isinstance(operand.type, CommandLine) for operand in draft.operands or ())
@@ -224,8 +231,12 @@ class Merger:
             self._reader.error(draft.pos, f"{self._name} has no sub-commands here: write operands")
         words: dict[tuple[Shape, Pos], list[str]] = {}
         grammars: dict[str, GrammarShape] = {}
+        names: dict[str, tuple[str, Pos]] = {}
         for pos, word, inner in draft.subcommands:
             known = self._known_subcommand(pos, word, level)
+            other, place = names.setdefault(known.name if known and known.name else word, (word, pos))
+            if place != pos:
+                self._reader.error(pos, f"'{word}' is another name of {self._name}'s '{other}': let one entry name both")
             shape, read_by = self._shape(inner, known, level.order, [*above, level], harmless=level.harmless)
             words.setdefault((shape, inner.pos), []).append(word)
             if read_by is not known:

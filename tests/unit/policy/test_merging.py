@@ -151,6 +151,20 @@ def test_harmless_options_are_added() -> None:
     ]
 
 
+def test_rules_that_name_none_share_the_harmless_ones() -> None:
+    """Ten thousand roles need not each have their own."""
+    issues: list[Issue] = []
+    node = read_yaml("web.yaml", b"{command: /usr/bin/tail}", issues)
+    assert node is not None
+    reader = Reader()
+    one = RuleReader(reader, PeopleReader(reader), grammars(KNOWN))
+    first, second = one.rule(node), one.rule(node)
+    assert isinstance(first, rules.CommandRule)
+    assert isinstance(second, rules.CommandRule)
+    assert first.shape.options
+    assert first.shape.options is second.shape.options
+
+
 def test_harmless_false_adds_none() -> None:
     """Nor for the sub-commands, unless one of them says otherwise."""
     assert good("{command: /usr/bin/tail, harmless: false}").shape.options is None
@@ -269,6 +283,15 @@ def test_an_unknown_sub_command_is_read_as_the_rule_says() -> None:
     ]
     assert {"stat", "status"} <= set(rule.grammar.shape.subcommands or {})
     assert rule.grammar.shape.name == ""
+
+
+def test_two_names_of_one_sub_command_belong_to_one_entry() -> None:
+    """Which of two entries counts would depend on their order."""
+    _, issues = read("{command: /usr/bin/git, subcommands: {log: {}, lg: {operands: any}}}")
+    assert issues == ["web.yaml:1:48: 'lg' is another name of git's 'log': let one entry name both"]
+    assert [one.words for one in good('{command: /usr/bin/git, subcommands: {"log|lg": {}}}').shape.subcommands or ()] == [
+        ("log", "lg")
+    ]
 
 
 def test_a_rule_may_extend_one_sub_command() -> None:
