@@ -1,6 +1,6 @@
 """What leads to root when its arguments are free: several hundred programs, places that hold commands, writable folders.
 
-The table is `policies/lint/risks.yaml`. A program's entry names its ways out, and what opens each: running it at all, running it
+The table is `policies/lint/risks.yaml`. A program has ways out, and each is opened by something: running it at all, running it
 without operands, an operand, an option or a sub-command of the caller's choice.
 """
 

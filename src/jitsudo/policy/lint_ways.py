@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jitsudo.policy.grammar import Grammar, GrammarShape, KnownOption, WayOut
 from jitsudo.policy.lint_risks import Risk, Way
@@ -22,9 +22,14 @@ class Opening:
 
 
 def openings(rule: CommandRule, grammar: Grammar | None, risk: Risk | None) -> tuple[Opening, ...]:
-    """One for each kind of way out; the table's, which says how, before the grammar's."""
+    """One for each kind of way out: what the table says of it, and what the grammar says of options.
+
+    The table lumps programs together: where there is a grammar, its word on options counts.
+    """
+    # Of an unreadable program rules spell every word out; what it leads to all the same, the table knows.
+    readable = grammar if grammar is not None and not grammar.unreadable else None
     found: dict[WayOut, Opening] = {}
-    for opening in (*_of_risk(rule, risk), *_of_grammar(rule, grammar)):
+    for opening in (*_of_risk(rule, risk, with_options=readable is None), *_of_grammar(rule, readable, risk)):
         found.setdefault(opening.way, opening)
     return tuple(found.values())
 
@@ -32,14 +37,14 @@ def openings(rule: CommandRule, grammar: Grammar | None, risk: Risk | None) -> t
 # -- by the table of risks -------------------------------------------------------------------------------------------
 
 
-def _of_risk(rule: CommandRule, risk: Risk | None) -> Iterator[Opening]:
+def _of_risk(rule: CommandRule, risk: Risk | None, *, with_options: bool) -> Iterator[Opening]:
     for way in risk.ways if risk is not None else ():
-        by = _opened_by(way, rule.shape)
+        by = _opened_by(way, rule.shape, with_options=with_options)
         if by is not None:
             yield Opening(way.way, by, way.how)
 
 
-def _opened_by(way: Way, shape: Shape) -> str | None:
+def _opened_by(way: Way, shape: Shape, *, with_options: bool) -> str | None:
     """What opens the way; None if nothing in the rule does."""
     if way.always:
         return ""
@@ -47,7 +52,7 @@ def _opened_by(way: Way, shape: Shape) -> str | None:
         return "without operands"
     if way.operands and any(is_free(operand.type) for operand in operands_of(shape)):
         return "by its operands"
-    for one in shapes(shape):
+    for one in shapes(shape) if with_options else ():
         for option in one.options or ():
             if spelling := _spelling(option, way.options):
                 return f"by {spelling}"
@@ -84,10 +89,12 @@ def _first_words(shape: Shape) -> frozenset[str] | None:
 # -- by the program's grammar ----------------------------------------------------------------------------------------
 
 
-def _of_grammar(rule: CommandRule, grammar: Grammar | None) -> Iterator[Opening]:
-    # Of an unreadable program rules spell every word out; what it leads to all the same, the table knows.
-    if grammar is not None and not grammar.unreadable:
-        yield from _of_shape(rule.shape, grammar.shape, posixpath.basename(rule.command))
+def _of_grammar(rule: CommandRule, grammar: Grammar | None, risk: Risk | None) -> Iterator[Opening]:
+    if grammar is None:
+        return
+    hows = {way.way: way.how for way in (risk.ways if risk is not None else ())}
+    for opening in _of_shape(rule.shape, grammar.shape, posixpath.basename(rule.command)):
+        yield replace(opening, how=hows.get(opening.way, ""))
 
 
 def _of_shape(shape: Shape, known: GrammarShape, name: str, inherited: tuple[KnownOption, ...] = ()) -> Iterator[Opening]:
