@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import grp
 import hashlib
 import os
 import stat
@@ -33,7 +34,7 @@ class _Unestablished(Exception):
 class HostWorld:
     """Implements `policy.world.World` on an O_PATH descriptor of the caller's root (default: this process's own).
 
-    `user` is the account look-up, `group` says whether there is such a group. The descriptors stay the caller's to close,
+    `user` is the account look-up, `group` says whether there is such a group (default: this host's). The descriptors stay the caller's to close,
     but for the one opened by default, which `close` (or `with`) closes.
 
     Every component is opened without following it and then asked what it is, so that nothing can be swapped between the
@@ -46,10 +47,10 @@ class HostWorld:
         root_fd: int | None = None,
         cwd_fd: int | None = None,
         *,
-        group: Callable[[str], bool] = lambda _: False,
+        group: Callable[[str], bool] | None = None,
     ) -> None:
         self._user = user
-        self._group = group
+        self._group = group or _is_group
         self._own_root = os.open("/", _LOOK | os.O_DIRECTORY) if root_fd is None else None
         self._root = self._own_root if self._own_root is not None else root_fd
         self._cwd = cwd_fd
@@ -204,6 +205,14 @@ class _Walk:
     def _restart(self) -> None:
         while self.names:
             self._up()
+
+
+def _is_group(name: str) -> bool:
+    """Whether the name service knows a group by this very name."""
+    try:
+        return grp.getgrnam(name).gr_name == name
+    except KeyError:
+        return False
 
 
 def _facts(found: os.stat_result) -> FileFacts:

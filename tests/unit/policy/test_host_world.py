@@ -162,10 +162,13 @@ def test_no_descriptor_is_left_open(seen: HostWorld) -> None:
 
 
 def test_groups_are_asked_of_whoever_knows_them(root: Path) -> None:
-    """Nobody knows any, unless told otherwise."""
+    """This host's name service, unless told otherwise."""
     fd = os.open(root, os.O_PATH)
-    assert HostWorld(lambda _: None, fd, group=lambda name: name == "adm").group("adm")
-    assert not HostWorld(lambda _: None, fd).group("adm")
+    told = HostWorld(lambda _: None, fd, group=lambda name: name == "jitsudo-test-group")
+    assert told.group("jitsudo-test-group")
+    assert not told.group("root")
+    assert HostWorld(lambda _: None, fd).group("root")
+    assert not HostWorld(lambda _: None, fd).group("jitsudo-test-group")
     os.close(fd)
 
 
