@@ -34,8 +34,8 @@ class _Unestablished(Exception):
 class HostWorld:
     """Implements `policy.world.World` on an O_PATH descriptor of the caller's root (default: this process's own).
 
-    `user` is the account look-up, `group` says whether there is such a group (default: this host's). The descriptors stay the caller's to close,
-    but for the one opened by default, which `close` (or `with`) closes.
+    `user` is the account look-up, `group` says whether there is such a group (default: this host's). The descriptors stay
+    the caller's to close, but for the one opened by default, which `close` (or `with`) closes.
 
     Every component is opened without following it and then asked what it is, so that nothing can be swapped between the
     question and the step; `..` and absolute links never lead above the caller's root.
