@@ -32,6 +32,8 @@ from fake_sudo import (
     send,
     silence,
 )
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from jitsudo.elevation.command_info import build_command_info
 from jitsudo.elevation.environment import build_environment
@@ -1094,6 +1096,31 @@ def test_an_odd_challenge_is_a_denial(
     with ScriptedDaemon(run, [challenged(ODD_CHALLENGES[name]), answer(ALLOW)]):
         assert policy.check_policy(("id",), ()) is RC.REJECT
     assert len(sudo.errors) == 1
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+odd_challenges = st.dictionaries(st.sampled_from(sorted(PASSWORD)), anything, max_size=8).map(
+    lambda changes: {**PASSWORD, **changes} if changes else {}
+)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(changes=anything | odd_challenges)
+def test_whatever_a_challenge_holds_it_is_met_or_denied(
+    changes: Any, plugin: Any, policy: Any, proof: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never an exception, never an allow without the allow: after it the daemon still has to say yes."""
+    replies = [{"verdict": "challenge", "challenge": changes}, DENY]
+    monkeypatch.setattr(policy, "_ask", lambda *_given: replies.pop(0) if replies else DENY)
+    monkeypatch.setattr(proof, "confirm", lambda _message: None)
+    monkeypatch.setattr(proof, "prove_by_agent", lambda *_given: "x")
+    assert policy.check_policy(("id",), ()) is RC.REJECT
+    assert plugin.sudo.errors.pop().startswith(("jitsudo: ", "sudo: "))
+    assert plugin.sudo.errors == []
 
 
 def test_a_challenge_with_an_allows_terms_is_no_answer(policy: Any, run: Path, pam: type[FakePam]) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 from fake_sudo import PLUGIN_FILE, FakeSudo, load_proof
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jitsudo.crypto import verify_challenge
 from jitsudo.errors import InvalidValue
@@ -372,6 +374,17 @@ BAD_AGENTS: dict[str, tuple[list[bytes], str]] = {
     "signs nothing": ([LISTED, framed(b"\x0e")], "not understood"),
     "hangs up instead of signing": ([LISTED, b""], "closed the connection"),
 }
+
+
+@given(st.binary(max_size=200) | st.builds(lambda tail: b"\x0c\0\0\0\2" + tail, st.binary(max_size=200)))
+def test_any_bytes_of_an_agent_are_keys_or_not_understood(answer: bytes) -> None:
+    """Nothing that it sends raises anything else."""
+    proof = load_proof(FakeSudo())
+    agent = proof.Agent.__new__(proof.Agent)
+    agent.call = lambda _request, _seconds: answer or b"\0"
+    for ask in (agent.identities, lambda: agent.sign(KEY, b"data"), lambda: proof.is_touched(answer)):
+        with contextlib.suppress(proof.NotProven):
+            assert ask() is None or isinstance(ask(), list | bytes | bool)
 
 
 def serve(path: str, replies: list[bytes]) -> socket.socket:
