@@ -88,7 +88,7 @@ def _sudo_command(command: str, argv: Sequence[str], mode: Mode) -> str:
         if size > MAX_SUDO_COMMAND_ARGS_BYTES:
             arguments = arguments[:index]
             break
-    return f"{command} {arguments}" if arguments else command
+    return f"{command} {arguments}" if words else command
 
 
 def _sorted(variables: Mapping[str, str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ ZONEINFO = "/usr/share/zoneinfo/"
 
 KEPT = frozenset(
     {
-        "COLORS", "DISPLAY", "HOSTNAME", "KRB5CCNAME", "LS_COLORS", "PS1", "PS2", "XAUTHORITY", "XAUTHORIZATION",
+        "COLORS", "DISPLAY", "DPKG_COLORS", "HOSTNAME", "KRB5CCNAME", "LS_COLORS", "PS1", "PS2", "XAUTHORITY", "XAUTHORIZATION",
         "XDG_CURRENT_DESKTOP",
     }
 )  # fmt: skip
