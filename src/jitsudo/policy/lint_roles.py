@@ -94,7 +94,10 @@ class _RuleLint:
     def _ways(self, rule: CommandRule, name: str, risk: Risk | None) -> Iterator[Finding]:
         users = " or ".join(self._role.run_as.users)
         severity: Severity = "warning" if "root" in self._role.run_as.users else "note"
+        limited = any(True for _ in nested(rule.shape))
         for opening in openings(rule, self._grammars.get(rule.command), risk):
+            if limited and opening.way == "runs-program" and not opening.chosen:
+                continue  # the rule says which, and that command line is looked at by itself
             by, how = (f" {opening.by}" if opening.by else ""), (f": {opening.how}" if opening.how else "")
             shell = name in _SHELLS and opening.way in ("spawns-shell", "runs-program")
             code: FindingCode = "bare-shell" if shell else opening.way

@@ -14,11 +14,15 @@ from jitsudo.policy.rules import CommandRule, Flag, LiteralText, OneOf, Option, 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """One way out of a rule. `by`: the option, sub-command or operands that open it, empty where running it is enough."""
+    """One way out of a rule. `by`: the option, sub-command or operands that open it, empty where running it is enough.
+
+    `chosen`: an argument that the rule leaves to the caller opens it.
+    """
 
     way: WayOut
     by: str = ""
     how: str = ""
+    chosen: bool = False
 
 
 def openings(rule: CommandRule, grammar: Grammar | None, risk: Risk | None) -> tuple[Opening, ...]:
@@ -41,7 +45,7 @@ def _of_risk(rule: CommandRule, risk: Risk | None, *, with_options: bool) -> Ite
     for way in risk.ways if risk is not None else ():
         by = _opened_by(way, rule.shape, with_options=with_options)
         if by is not None:
-            yield Opening(way.way, by, way.how)
+            yield Opening(way.way, by, way.how, chosen=by.startswith(("by -", "by its operands")))
 
 
 def _opened_by(way: Way, shape: Shape, *, with_options: bool) -> str | None:
@@ -104,9 +108,9 @@ def _of_shape(shape: Shape, known: GrammarShape, name: str, inherited: tuple[Kno
     for option in shape.options or ():
         for spelling in option.spellings:
             if spelling in dangerous and _spelling(option, (spelling,)):
-                yield from (Opening(way, f"by {spelling}") for way in sorted(dangerous[spelling]))
+                yield from (Opening(way, f"by {spelling}", chosen=True) for way in sorted(dangerous[spelling]))
     if known.operands and any(is_free(operand.type) for operand in shape.operands or ()):
-        yield from (Opening(way, f"by the operands of {name}") for way in sorted(known.operands))
+        yield from (Opening(way, f"by the operands of {name}", chosen=True) for way in sorted(known.operands))
     inherited = tuple(one for one in options if one.is_global)
     for word, inner in (known.subcommands or {}).items():
         sub = next((sub.shape for sub in shape.subcommands or () if word in sub.words), None)
