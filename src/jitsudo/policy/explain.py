@@ -43,7 +43,7 @@ def explain(
 ) -> Explanation:
     """Decide as `evaluate` does, and say why. Roles that are not held are explained as if they were. Never raises."""
     considered = consider(action, policy, grants, host, now, world, circumstances)
-    lines = [*_about_root(action), verdict_line(considered.verdict)]
+    lines = [_about_root(considered.verdict) if action.person.uid == 0 else verdict_line(considered.verdict)]
     for grant, finding in considered.held:
         lines += _role_lines(finding, action, f"held by grant {grant.id}")
     if isinstance(considered.verdict, Deny) and considered.verdict.code == "unknown-command":
@@ -67,10 +67,9 @@ def verdict_line(verdict: Verdict) -> str:
     return f"denied: {verdict.message}"
 
 
-def _about_root(action: Action) -> list[str]:
-    if action.person.uid:
-        return []
-    return ["root outside a session needs no grant: what it runs is allowed and on record; inside one, its role binds root too"]
+def _about_root(verdict: Verdict) -> str:
+    inside = f"by a grant of root's own: {verdict_line(verdict)}"
+    return f"root outside a session needs no grant: what it runs is allowed and on record ({inside})"
 
 
 def _role_lines(finding: RoleFinding, action: Action, held: str) -> list[str]:

@@ -58,7 +58,7 @@ def refusal_of(rule: CommandRule, arguments: Sequence[str], place: Place) -> str
 
 def _names_dashes(shape: Shape, arguments: Sequence[str]) -> bool:
     """Whether a rule without options has literal operands that look like some, and the line has such arguments."""
-    plain = shape.options is None and shape.subcommands is None
+    plain = shape.subcommands is None and all(option.harmless for option in shape.options or ())
     return plain and any(a.startswith("-") for a in arguments) and any(map(_is_dashed, shape.operands or ()))
 
 

@@ -53,8 +53,8 @@ def test_what_does_not_exist_is_not_explained_rule_by_rule() -> None:
 def test_root_is_told_that_no_grant_is_needed() -> None:
     """Outside a session; roles are explained all the same, as a session of root's would be judged."""
     found = explain(act("true", person=ROOT), POLICY, (), HOST, NOW, world(), PROVEN)
-    assert found.lines[0].startswith("root outside a session needs no grant")
-    assert found.lines[1] == "denied: root holds no grant on this host"
+    said = "root outside a session needs no grant: what it runs is allowed and on record"
+    assert found.lines[0] == f"{said} (by a grant of root's own: denied: root holds no grant on this host)"
 
 
 def test_every_rule_is_explained_whatever_it_is_about() -> None:

@@ -206,6 +206,8 @@ def test_a_rule_may_name_its_arguments_word_by_word() -> None:
     """`kill -HUP 300`, for which no options have to be described; and nothing else that looks like it."""
     rule = '{command: /usr/bin/kill, operands: [{one_of: ["-HUP", "-1"]}, {int: {min: 300}}]}'
     assert allowed(rule, "kill", "-HUP", "300")
+    harmless = KNOWN + '/usr/bin/kill:\n  syntax: single-dash\n  options: {"-HUP": flag, "-q": [flag, harmless]}\n'
+    assert allowed(rule, "kill", "-HUP", "300", known=harmless)
     assert not allowed(rule, "kill", "-HUP", "-300")
     assert not allowed(rule, "kill", "300", "-HUP")
     assert not allowed(rule, "kill", "--", "-1", "300")
