@@ -34,7 +34,7 @@ ECHO_OFF, ECHO_ON, ERROR_MSG, TEXT_INFO = 1, 2, 3, 4
 MAX_MESSAGES = 32  # PAM_MAX_NUM_MSG
 MAX_ANSWER_BYTES = 512  # PAM_MAX_RESP_SIZE
 
-PROMPT_SECONDS = 280  # shorter than the daemon waits for an answer
+PROMPT_SECONDS = 280  # for all of a challenge's questions: less than the daemon waits for the answer
 TICK_SECONDS = 0.1
 # What the terminal sends: blocked while PAM works, since it might interrupt a module half-way, and let through at a prompt.
 KEYS = frozenset({_signal.SIGINT, _signal.SIGQUIT})
@@ -147,6 +147,7 @@ class Pam:
         self.prompt = None
         self.overrides = False
         self.is_broken_off = False
+        self.deadline = 0.0
         self.has_session = False
         self.has_credentials = False
         self.code = PAM_SUCCESS
@@ -192,6 +193,7 @@ class Pam:
         `overrides` for each of its questions. Raises NotProven.
         """
         self.prompt, self.overrides, self.is_broken_off = prompt, overrides, False
+        self.deadline = time.monotonic() + PROMPT_SECONDS
         wrong = 0
         while wrong < tries and not is_given_up():
             if wrong:
@@ -279,11 +281,14 @@ class Pam:
             return None
         if style not in (ECHO_OFF, ECHO_ON) or self.is_broken_off or self.is_quiet:
             raise ValueError(style)
+        seconds = int(self.deadline - time.monotonic())
+        if seconds <= 0:
+            raise ValueError("too late")
         prompt = self.prompt if self.prompt is not None and self._is_password_prompt(text or b"") else shown(text)
         before = _signal.pthread_sigmask(_signal.SIG_UNBLOCK, KEYS)
         try:
             kind = CONV_ECHO_OFF if style == ECHO_OFF else CONV_ECHO_ON
-            (answer,) = sudo.conv(sudo.ConvMessage(kind, prompt, PROMPT_SECONDS))
+            (answer,) = sudo.conv(sudo.ConvMessage(kind, prompt, seconds))
         except UnicodeError:
             tell("jitsudo: sudo's Python plugins cannot take what is not UTF-8")
             raise

@@ -68,6 +68,28 @@ def test_with_noninteractive_no_module_asks_anything(stack: Any, sudo: FakeSudo)
     pam.close()
 
 
+def test_all_questions_together_have_a_time(
+    stack: Any, proof: Any, sudo: FakeSudo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later question gets what is left of it, and when it is over nothing is asked."""
+    now = [1000.0]
+    monkeypatch.setattr(proof.time, "monotonic", lambda: now[0])
+    pam = stack(ASKS + "auth required pam_deny.so\n")
+    original = sudo.conv
+
+    def slow(message: Any) -> Any:
+        now[0] += 100
+        return original(message)
+
+    sudo.conv = slow  # type: ignore[method-assign]
+    sudo.typed = ["a@b"] * 9
+    with pytest.raises(proof.NotProven) as caught:
+        pam.authenticate(None, False, 9)
+    assert [question.timeout for question in sudo.asked] == [280, 80]
+    assert caught.value.outcome == "failed"
+    pam.close()
+
+
 def test_a_line_that_cannot_be_shown_changes_nothing(proof: Any, sudo: FakeSudo) -> None:
     """The answer counts, not the message before it."""
 
