@@ -99,7 +99,10 @@ CASES = {
         '- {command: /usr/bin/python3, options: {"-c": any}, operands: [{literal: x}]}',
         ["runs-program"],
     ),
-    "an interpreter with one -c": ('- {command: /usr/bin/python3, options: {"-c": {literal: a}}, operands: [{literal: x}]}', []),
+    "an interpreter with one -c": (
+        '- {command: /usr/bin/python3, options: {"-c": {literal: a}}, operands: [{literal: x}]}',
+        [],
+    ),
     "any file": ("- {command: /bin/cat, operands: [any]}", ["reads-file"]),
     "any file of the whole tree": ("- {command: /bin/cat, operands: [{path: {under: /}}]}", ["reads-file"]),
     "files of one folder": ("- {command: /bin/cat, operands: [{path: {under: /var/log}}]}", []),
@@ -150,7 +153,10 @@ CASES = {
         ["loads-code"],
     ),
     "an unreadable program": ("- {command: /usr/bin/awkward, syntax: literal, operands: [{literal: a}]}", []),
-    "a program that leads somewhere": ("- {command: /usr/bin/dump, operands: [{path: {under: /etc}}]}", ["loads-code", "reads-file"]),
+    "a program that leads somewhere": (
+        "- {command: /usr/bin/dump, operands: [{path: {under: /etc}}]}",
+        ["loads-code", "reads-file"],
+    ),
     "a command line inside": ("- {command: /bin/env, operands: [{command: {command: /usr/bin/vim}}]}", ["spawns-shell"]),
     "the same rule twice": ("- {command: /bin/cat}\n      - {command: /bin/cat}", ["dead-rule"]),
     "the same edit twice": ("- edit: [{literal: /srv/a}]\n      - edit: [{literal: /srv/a}]", ["dead-rule"]),
@@ -161,7 +167,10 @@ CASES = {
     "an unwatched shell": ("- shell: {intercept: false}", ["bare-shell"]),
     "a watched shell": ("- shell: {intercept: true}", ["bare-shell"]),
     "a listed shell": ("- shell: {intercept: true, only: listed}", ["root-equivalent"]),
-    "a shell twice": ("- shell: {intercept: true}\n      - shell: {intercept: true}", ["bare-shell", "bare-shell", "dead-rule"]),
+    "a shell twice": (
+        "- shell: {intercept: true}\n      - shell: {intercept: true}",
+        ["bare-shell", "bare-shell", "dead-rule"],
+    ),
 }  # fmt: skip
 
 
