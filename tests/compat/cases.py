@@ -244,7 +244,10 @@ def endings() -> Iterator[tuple[str, tuple[str, Case]]]:
     for signal in ("HUP", "INT", "TERM", "QUIT", "USR1", "USR2", "ALRM"):
         yield (
             f"SIG{signal} to sudo",
-            shell(f"$SUDO $P sleep 8 & sleep 1; kill -{signal} $! 2>/dev/null; wait $! 2>/dev/null; echo $?"),
+            shell(
+                f"cd /srv/compat/open; $SUDO $P sleep 8 >slept & until grep -q asleep slept; do sleep 0.05; done; "
+                f"kill -{signal} $! 2>/dev/null; wait $! 2>/dev/null; echo $?; rm -f slept"
+            ),
         )
     yield "-i exit 7", run("-i", PROBE, "exit", "7")
     yield "-s exit 7", run("-s", PROBE, "exit", "7")

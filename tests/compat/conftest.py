@@ -53,6 +53,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             until = (datetime.now(UTC) + ROLES_LAST).date().isoformat()
             jitsudo.run("sh", "-c", "rm -f /etc/jitsudo/policy.d/*", check=True)
             jitsudo.put("/etc/jitsudo/policy.d/compat.yaml", (DATA / "policy.yaml").read_text().replace("UNTIL", until))
+            jitsudo.put("/etc/jitsudo/grammars.d/compat.yaml", (DATA / "grammar.yaml").read_text())
             jitsudo.run("jitsudo", "policy", "reload", check=True)
             yield Pair(stock, jitsudo)
         finally:
