@@ -12,9 +12,13 @@ HERE = Path(__file__).parent
 CARRIER = "Plugin jitsudo_python jitsudo_python.so ModulePath={} ClassName={}\n"
 POLICIES = {
     "sudoers": "",
+    "sudoers, 1,000 rules": "",
+    "sudoers, 10,000 rules": "",
     "do-nothing Python policy": CARRIER.format("/usr/libexec/jitsudo-bench/noop_plugin.py", "Noop"),
     "jitsudo": CARRIER.format("/usr/libexec/jitsudo/jitsudo_sudo_plugin.py", "JitsudoPolicy"),
 }
+# For each sudoers file: how many rules about other people's programs stand beside the one that counts.
+OTHER_RULES = {"sudoers": 0, "sudoers, 1,000 rules": 999, "sudoers, 10,000 rules": 9_999}
 SUDO = ["/usr/bin/sudo", "-n", "/usr/bin/true"]
 
 
@@ -37,6 +41,11 @@ class Host:
         return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
+def sudoers(others: int) -> str:
+    rules = [f"u{n} ALL=(root) NOPASSWD: /usr/bin/systemctl restart unit-{n}.service\n" for n in range(others)]
+    return "".join(rules) + "alice ALL=(root) NOPASSWD: /usr/bin/true\n"
+
+
 def ask(caller: subprocess.Popen[str], argv: list[str]) -> float:
     assert caller.stdin is not None
     assert caller.stdout is not None
@@ -53,6 +62,8 @@ def whole(host: Host, rounds: int) -> None:
     taken: dict[str, list[float]] = {name: [] for name in POLICIES}
     for turn in range(rounds + 3):
         for name, text in POLICIES.items():
+            if name in OTHER_RULES:
+                host.run("/bin/ln", "-sf", f"/etc/jitsudo-bench/{OTHER_RULES[name]}", "/etc/jitsudo-bench/rules")
             host.put("/etc/sudo.conf", text)
             milliseconds = ask(caller, SUDO)
             if turn >= 3:  # the first few warm the caches
@@ -92,7 +103,10 @@ def main() -> None:
     for file in ("noop_plugin.py", "caller.py"):
         host.put(f"/usr/libexec/jitsudo-bench/{file}", (HERE / file).read_text())
     host.run("/usr/bin/python3", "-m", "compileall", "-q", "/usr/libexec/jitsudo-bench")
-    host.put("/etc/sudoers.d/bench", "alice ALL=(root) NOPASSWD: /usr/bin/true\n")
+    host.run("/bin/mkdir", "-p", "/etc/jitsudo-bench")
+    for others in OTHER_RULES.values():
+        host.put(f"/etc/jitsudo-bench/{others}", sudoers(others))
+    host.put("/etc/sudoers.d/bench", "@include /etc/jitsudo-bench/rules\n")
     host.run("/usr/bin/jitsudo", "request", "true-only", "--for", "1h", "--reason", "bench", user="alice")
     whole(host, int(rounds))
     decisions(host)
