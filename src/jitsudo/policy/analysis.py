@@ -134,19 +134,13 @@ def other_rule(rule: Rule, action: Action) -> RuleFinding:
 def _check_rule(rule: Rule, action: Action, place: Place) -> RuleFinding:
     """Never raises: what raises does not match."""
     try:
-        if rule.unsupported and _is_about(rule, action, place):
+        if rule.unsupported:
             return RuleFinding(rule, False, rule.unsupported[0], "unsupported")
         if isinstance(rule, CommandRule):
             return _command_finding(rule, action, place)
         return _edit_finding(rule, action, place) if isinstance(rule, EditRule) else _shell_finding(rule, action, place)
     except Exception as error:  # noqa: BLE001  whatever goes wrong in here, the rule must not match
         return RuleFinding(rule, False, "it could not be evaluated", fault=f"{where(rule.pos)}: {error!r}")
-
-
-def _is_about(rule: Rule, action: Action, place: Place) -> bool:
-    if isinstance(rule, CommandRule):
-        return action.path is not None and is_same_program(action.path, rule.command, place.world)
-    return True
 
 
 def _command_finding(rule: CommandRule, action: Action, place: Place) -> RuleFinding:

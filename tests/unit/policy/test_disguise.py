@@ -134,6 +134,7 @@ def test_options_of_other_kinds_are_seen() -> None:
     assert not fires('{command: tool, any_option: ["-x"]}', "tool", "--y=x")
     assert not fires('{command: tool, any_option: ["--exec"]}', "tool", "-e")
     assert fires('{command: tool, any_option: ["--exec"]}', "tool", "--e")
+    assert fires("{command: tool, any_operand: [{literal: x}]}", "tool", "@file")
 
 
 def test_too_many_arguments_fire() -> None:
