@@ -125,7 +125,13 @@ class Decide:
 
     async def _answer(self, context: Context) -> Json:
         question = self._challenging.take(context.connection)
-        return await self._go_on(context, question, Answer.parse(context.call.parameters))
+        try:
+            answer = Answer.parse(context.call.parameters)
+        except JitsudoError as error:
+            question.descriptors.close()
+            self._refusing.error(question.facts, error, self._state.now())
+            raise
+        return await self._go_on(context, question, answer)
 
     async def _go_on(self, context: Context, question: Question, answer: Answer | None = None) -> Json:
         """To the verdict, or to the next challenge: until then, what the front end passed on stays open."""

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 import systemd.daemon
 
 from jitsudo.daemon.approving import Approving
+from jitsudo.daemon.background import Background
 from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.session import Session
 from jitsudo.daemon.sessions import Sessions
 from jitsudo.daemon.state import DaemonState
 from jitsudo.errors import JitsudoError
-from jitsudo.grants.lifecycle import State
+from jitsudo.grants.lifecycle import GrantRecord, State
 from jitsudo.host.scopes import SystemManager
-from jitsudo.types import Moment
+from jitsudo.types import Moment, SessionId
 
 log = logging.getLogger("jitsudod")
 LONGEST_SLEEP: Final = 1.0  # seconds; also how soon a clock that was set is noticed
@@ -39,6 +41,8 @@ class Timers:
         self._manager = manager
         self._heartbeat_due = 0.0
         self._sync_due = 0.0
+        self._background = Background()
+        self._looking: set[SessionId] = set()
 
     async def run(self) -> None:
         while True:
@@ -61,8 +65,7 @@ class Timers:
         self._expire(now)
         self._end_what_was_taken_back()
         for session in self._sessions.due(now):
-            if not await self._is_covered(session, now):
-                self._sessions.end(session, f"grant {session.grant} has expired")
+            self._end_or_go_on(session, now)
         self._sessions.reap_all()
         if now.boot >= self._heartbeat_due:
             self._heartbeat_due = now.boot + HEARTBEAT_SECONDS
@@ -87,21 +90,45 @@ class Timers:
             if grant is not None and grant.state in (State.REVOKED, State.RETURNED):
                 self._sessions.end(session, f"grant {grant.id} was {grant.outcome}")
 
-    async def _is_covered(self, session: Session, now: Moment) -> bool:
+    def _end_or_go_on(self, session: Session, now: Moment) -> None:
         """The end of one grant never ends what another of the same person and role covers: the session goes on under that."""
-        for grant in sorted(self._state.live_grants(), key=lambda g: -g.grant.not_after):
+        others = self._others(session, now)
+        if not others:
+            self._sessions.end(session, f"grant {session.grant} has expired")
+        elif session.id not in self._looking:
+            # Aside: the user database is asked, which may take longer than the watchdog bears.
+            self._looking.add(session.id)
+            self._background.start(self._end_unless_covered(session, others, now))
+
+    def _others(self, session: Session, now: Moment) -> list[GrantRecord]:
+        """The grants that may cover the session, the one that ends last first."""
+        person, run_as, found = session.person, session.run_as, []
+        for grant in self._state.live_grants():
             asked = grant.request
-            same = (asked.person.uid, asked.role) == (session.person.uid, session.role) and session.run_as in asked.run_as
-            if not same or grant.grant.not_after <= now.wall:
-                continue
-            try:
-                await self._granting.verify(grant, now)
-            except JitsudoError:
-                continue
-            if self._state.book.grants[grant.id].state is State.ACTIVE and session.ending is None:
-                self._sessions.go_on_under(session, grant.id, grant.grant.not_after, now)
-                return True
-        return False
+            same = (asked.person.uid, asked.role) == (person.uid, session.role) and run_as in asked.run_as
+            if same and session.longest > 0 and grant.grant.not_after > max(now.wall, session.not_after):
+                found.append(grant)
+        return sorted(found, key=lambda grant: -grant.grant.not_after)
+
+    async def _end_unless_covered(self, session: Session, others: Sequence[GrantRecord], now: Moment) -> None:
+        is_covered = False
+        try:
+            for grant in others:
+                if await self._verifies(grant, now) and session.ending is None:
+                    self._sessions.go_on_under(session, grant.id, grant.grant.not_after, now)
+                    is_covered = True
+                    return
+        finally:
+            self._looking.discard(session.id)
+            if not is_covered:
+                self._sessions.end(session, f"grant {session.grant} has expired")
+
+    async def _verifies(self, grant: GrantRecord, now: Moment) -> bool:
+        try:
+            await self._granting.verify(grant, now)
+        except JitsudoError:
+            return False
+        return self._state.book.grants[grant.id].state is State.ACTIVE
 
     async def _look_at_clock(self, now: Moment) -> None:
         if self._state.clock.is_far_ahead(now) and now.boot >= self._sync_due:
