@@ -67,7 +67,7 @@ class Desk:
         person = self._person
         with _interrupts_are_the_editors():
             try:
-                done = subprocess.run(  # noqa: S603 - any program will do: it runs as the person
+                running = subprocess.Popen(  # noqa: S603 - any program will do: it runs as the person
                     [*editor.argv, *self.paths],
                     executable=editor.path,
                     env=dict(environment),
@@ -76,11 +76,11 @@ class Desk:
                     extra_groups=list(person.groups),
                     umask=0o077,
                     restore_signals=True,
-                    check=False,
                 )
             except OSError as error:
                 raise Failed(f"{editor.path}: {error.strerror}", "set SUDO_EDITOR to an editor of this host") from None
-        return done.returncode
+            running.returncode = _ended(running.pid)
+        return running.returncode
 
     def read_back(self) -> tuple[bytes, ...]:
         """What the copies hold now. Raises Failed for what is no longer a plain file of theirs."""
@@ -98,6 +98,16 @@ class Desk:
                 return read_bounded(file, f"your copy of {name}")
             finally:
                 os.close(file)
+
+
+def _ended(editor: int) -> int:
+    """Wait for the editor. Where it stops itself (^Z in vi), it cannot stop us, who are root: sudo would go on waiting."""
+    while True:
+        _, status = os.waitpid(editor, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            return os.waitstatus_to_exitcode(status)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        os.kill(editor, signal.SIGCONT)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,26 @@ def test_an_interrupt_is_the_editors(person: Editing, originals: list[Original],
     with Desk(person, originals, str(shared)) as desk:
         assert desk.run(editor, {"PATH": "/usr/bin:/bin"}) == -2
         assert desk.read_back()[0] == b"survived\n"
+
+
+def test_an_editor_that_stops_gives_the_terminal_back(
+    person: Editing, originals: list[Original], shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """^Z in vi: we stop as well, for sudo to see, and both go on together."""
+    sent: list[tuple[int, int]] = []
+    kill = os.kill
+
+    def record(pid: int, number: int) -> None:
+        sent.append((pid, number))
+        if pid != os.getpid():
+            kill(pid, number)
+
+    monkeypatch.setattr(os, "kill", record)
+    editor = script(shared, 'kill -STOP $$; kill -TSTP $$; echo "$$" >"$2"')
+    with Desk(person, originals, str(shared)) as desk:
+        assert desk.run(editor, {"PATH": "/usr/bin:/bin"}) == 0
+        pid = int(desk.read_back()[0])
+    assert sent == [(os.getpid(), signal.SIGTSTP), (pid, signal.SIGCONT)] * 2
 
 
 def to_shadow(path: Path) -> None:
