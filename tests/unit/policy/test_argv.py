@@ -107,6 +107,11 @@ def test_an_abbreviation_is_named_as_such() -> None:
     assert why_not(grammar(known("-n, --lines", "required")), "--li=5") == "'--li' is an abbreviation; write --lines"
 
 
+def test_what_is_no_beginning_of_a_name_is_unknown() -> None:
+    """And not called an abbreviation of whatever there is."""
+    assert why_not(grammar(known("-n, --lines")), "--lone") == "'--lone' is not an option that is known"
+
+
 def test_a_letter_alone_is_no_abbreviation_of_a_short_option() -> None:
     """Only long names can be abbreviated."""
     assert why_not(grammar(known("-n")), "--n") == "'--n' is not an option that is known"
@@ -263,6 +268,7 @@ def test_a_bracket_must_have_been_opened() -> None:
     assert plain(read(by, "(", "(", ")", "-name", ")", ")"))[0][-1] == (")", None)
     assert why_not(by, "(", ")", ")") == "')' closes nothing"
     assert why_not(by, ")", "(") == "')' closes nothing"
+    assert why_not(by, "-name", "x", ")") == "')' closes nothing"
 
 
 def test_a_single_dash_value_may_be_missing() -> None:
@@ -337,7 +343,7 @@ def test_response_files_are_refused_wherever_they_stand() -> None:
 def test_old_style_options_are_refused() -> None:
     """`tar xf` has no dash and yet no operand."""
     by = grammar(known("-x"), known("-f", "required"), first_is_option=True)
-    assert why_not(by, "xf", "a") == "the program reads its first argument, 'xf', as options"
+    assert read_arguments(by, ["xf", "a"]) == Unreadable("the program reads its first argument, 'xf', as options", 0)
     assert why_not(by, "", "a").startswith("the program reads its first argument")
     assert plain(read(by, "-xf", "a", "b")) == ([("-x", None), ("-f", "a")], ["b"])
     assert plain(read(by)) == ([], [])
