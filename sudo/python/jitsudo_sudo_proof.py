@@ -194,6 +194,14 @@ class Pam:
         """
         self.prompt, self.overrides, self.is_broken_off = prompt, overrides, False
         self.deadline = time.monotonic() + PROMPT_SECONDS
+        # From one try to the next, too: an interrupt while PAM delays its answer is not lost.
+        before = _signal.pthread_sigmask(_signal.SIG_BLOCK, KEYS)
+        try:
+            self._ask_until_right(tries)
+        finally:
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
+
+    def _ask_until_right(self, tries):
         wrong = 0
         while wrong < tries and not is_given_up():
             if wrong:

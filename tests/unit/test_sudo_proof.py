@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -65,6 +66,30 @@ def test_with_noninteractive_no_module_asks_anything(stack: Any, sudo: FakeSudo)
     pam = stack("auth required pam_ftp.so users=alice\n", is_quiet=True)
     assert pam._do["authenticate"](pam._handle, 0) != 0
     assert sudo.asked == []
+    pam.close()
+
+
+def test_an_interrupt_while_pam_delays_is_not_lost(stack: Any, proof: Any, sudo: FakeSudo) -> None:
+    """^C after the password was typed: no other question follows."""
+    taken: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _frame: taken.append(number))
+    sudo.typed = ["a@b"] * 3
+    pam = stack(ASKS + "auth required pam_deny.so\n")
+    run = pam._do["authenticate"]
+
+    def interrupted(handle: int, flags: int) -> int:
+        code: int = run(handle, flags)
+        signal.raise_signal(signal.SIGINT)
+        return code
+
+    pam._do["authenticate"] = interrupted
+    try:
+        with pytest.raises(proof.NotProven, match="1 incorrect password attempt"):
+            pam.authenticate(None, False, 3)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert len(sudo.asked) == 1
+    assert taken == [signal.SIGINT]
     pam.close()
 
 
