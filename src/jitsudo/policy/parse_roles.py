@@ -21,14 +21,15 @@ from jitsudo.policy.model import (
     RunAs,
     Within,
 )
-from jitsudo.policy.nodes import Mapping, Node, Pos, Scalar, Sequence
+from jitsudo.policy.nodes import Mapping, Node, Pos, Scalar
 from jitsudo.policy.parse_people import PeopleReader
 from jitsudo.policy.parse_rules import RuleReader, later
 from jitsudo.policy.parse_terms import CalendarLookup, TermsReader
-from jitsudo.policy.parse_types import NOTHING, network
+from jitsudo.policy.parse_tests import read_test
+from jitsudo.policy.parse_types import NOTHING
 from jitsudo.policy.patterns import glob
 from jitsudo.policy.reader import Fields, Reader
-from jitsudo.types import AbsPath, RoleName, UserName
+from jitsudo.types import RoleName, UserName
 
 ROLE_KEYS = (
     "description",
@@ -63,8 +64,6 @@ _SUDO_OPTIONS: tuple[str, ...] = ("-E", "-C", "-D", "-T", "-P", "VAR")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_TEST_KEYS = ("run", "expect", "at", "source", "authenticated", "cwd", "links")
-_EXPECTED: tuple[Literal["allow", "deny", "challenge"], ...] = ("allow", "deny", "challenge")
 _FINISH_OR_KILL: tuple[Literal["finish", "kill"], ...] = ("finish", "kill")
 _KEEP_OR_KILL: tuple[Literal["keep", "kill"], ...] = ("keep", "kill")
 
@@ -236,34 +235,7 @@ class RoleReader:
         )
 
     def _tests(self, node: Node) -> tuple[InlineTest, ...]:
-        return tuple(self._test(item) for item in self._reader.items(node, "tests", least=0))
-
-    def _test(self, node: Node) -> InlineTest:
-        reader = self._reader
-        fields = reader.fields(node, "a test", _TEST_KEYS)
-        run, expect = fields.need("run"), fields.need("expect")
-        links = fields.get("links")
-        return InlineTest(
-            run=self._run(run) if run else "",
-            expect=reader.choice(expect, "expect", _EXPECTED) if expect else "deny",
-            at=fields.read("at", lambda at: reader.text(at, "at"), None),
-            source=fields.read("source", lambda at: reader.value(at, "source", network, ""), None),
-            authenticated=fields.read("authenticated", lambda at: reader.boolean(at, "authenticated"), True),
-            cwd=fields.read("cwd", lambda at: reader.path(at, "cwd"), AbsPath("/")),
-            links=tuple((k.text, reader.text(v, "links")) for k, v in reader.entries(links, "links")) if links else (),
-            pos=node.pos,
-        )
-
-    def _run(self, node: Node) -> str | tuple[str, ...]:
-        """A command line, or argv as a list, which may hold anything: it is what an attacker might type."""
-        if not isinstance(node, Sequence):
-            return self._reader.text(node, "run")
-        items = [self._reader.scalar(item, "run") if not _is_empty(item) else item for item in node.items]
-        return tuple(item.text for item in items if isinstance(item, Scalar))
-
-
-def _is_empty(node: Node) -> bool:
-    return isinstance(node, Scalar) and not node.plain and not node.text
+        return tuple(read_test(self._reader, item) for item in self._reader.items(node, "tests", least=0))
 
 
 def end_of_day(text: str, zone: tzinfo) -> int:

@@ -67,7 +67,9 @@ def grammars() -> Grammars:
 RISKS, GRAMMARS = table(), grammars()
 
 
-def findings(rules: str, *, role: str = "", rest: str = "", who: str = '["group:web"]', request: str = "") -> tuple[Finding, ...]:
+def findings(
+    rules: str, *, role: str = "", rest: str = "", who: str = '["group:web"]', request: str = ""
+) -> tuple[Finding, ...]:
     """What lint says of a role with these rules."""
     request = request or "{max_duration: 1h, approvals: 0}"
     text = f"""
