@@ -14,12 +14,16 @@ from jitsudo.types import Person
 
 
 def with_state(verdict: Deny, person: Person, state: DaemonState, refused: Sequence[DocumentRefused] = ()) -> Deny:
-    """The refusal with the real reason where grants were refused, and its `jitsudo request` lines completed or replaced."""
+    """The refusal with why grants do not count, if that is so, and its `jitsudo request` lines completed or replaced."""
     hints = tuple(_hint(line, person, state) for line in verdict.hints)
-    message = verdict.message
-    if verdict.code == "no-grant" and refused:
-        message = "; ".join(dict.fromkeys(f"your grant does not count any more: {error.sentence}" for error in refused))
-    return replace(verdict, message=message, hints=hints)
+    if verdict.code == "no-grant":
+        hints = (*why_not(refused), *hints)
+    return replace(verdict, hints=hints)
+
+
+def why_not(refused: Sequence[DocumentRefused]) -> tuple[str, ...]:
+    """A line for each reason why a grant that somebody has does not count."""
+    return tuple(dict.fromkeys(f"a grant does not count any more: {error.sentence}" for error in refused))
 
 
 def _hint(line: str, person: Person, state: DaemonState) -> str:

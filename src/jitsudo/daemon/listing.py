@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from jitsudo.daemon.asking import Asking
 from jitsudo.daemon.caller import Behind, identify_caller
+from jitsudo.daemon.hints import why_not
 from jitsudo.daemon.judging import Judging, Proofs
 from jitsudo.daemon.refusing import denied
 from jitsudo.daemon.server import Context
@@ -53,8 +54,8 @@ class Listing:
         if held:
             text = list_text(behind.person, held, self._state, now, verbose=call.verbose)
             return {"verdict": "allow", "text": encode_text(text)}
-        why = [f"a grant does not count any more: {error.sentence}" for error in refused]
-        return denied("no-grant", f"{behind.person.name} holds no grant on {self._state.host.name}", [*why, "jitsudo roles"])
+        message = f"{behind.person.name} holds no grant on {self._state.host.name}"
+        return denied("no-grant", message, [*why_not(refused), "jitsudo roles"])
 
     async def _of(self, name: str, behind: Behind) -> Behind:
         def look_up(accounts: Accounts) -> Person | None:
