@@ -176,6 +176,34 @@ def test_real_checks_of_new_files(desk: Lab, path: str, wrong: str, right: str) 
     assert desk.get(path) == f"{right}\n"
 
 
+@pytest.mark.parametrize("folder", ["plain", "checked"])
+def test_an_editor_can_be_stopped_and_gone_on_with(desk: Lab, folder: str) -> None:
+    """^Z in vi, fg, a change of the window's size, ^C: the terminal is the shell's, the editor's, the shell's."""
+    path = f"{FOLDER}/{folder}/f"
+    terminal = desk.spawn("alice", "bash", "--norc", "-i")
+    terminal.expect_exact("$ ")
+    terminal.sendline("PS1='ready> '; EDITOR=vi sudoedit " + path)
+    terminal.expect_exact("\x1b[1;1H")
+    terminal.expect("~.*~")
+    terminal.send("\x1a")
+    terminal.expect_exact("Stopped")
+    terminal.expect_exact("ready> ")
+    terminal.setwinsize(40, 100)
+    terminal.sendline("fg")
+    terminal.expect_exact("\x1b[39;1H")
+    terminal.send("\x03")
+    terminal.expect_exact("Type  :qa")
+    terminal.send("\x1bccnew text\x1b:wq\r")
+    terminal.expect_exact("ready> ")
+    terminal.sendline("echo status $?; stty -a")
+    terminal.expect_exact("status 0")
+    terminal.expect_exact(" icanon")
+    terminal.sendline("exit")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert desk.get(path) == "new text\n"
+
+
 def test_somebody_elses_change_stays(desk: Lab) -> None:
     """And the person's work is kept for them."""
     path = f"{FOLDER}/checked/f"
