@@ -218,7 +218,7 @@ def test_words_are_split_as_a_shell_would_and_nothing_is_expanded() -> None:
 def test_the_presumed_world_knows_people_and_what_is_pinned() -> None:
     """Names that cannot be names are nobody's."""
     digest = Digest("sha256:" + "0" * 64)
-    world = PresumedWorld(digests={"/opt/x": digest}, writable=["/tmp"], programs=["/usr/bin/x"])  # noqa: S108
+    world = PresumedWorld(digests={"/opt/x": digest}, writable=["/tmp"], programs=["/usr/bin/x"])
     assert world.user("root") is not None
     assert world.user("a:b") is None
     assert world.group("adm")
