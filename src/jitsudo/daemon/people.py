@@ -26,6 +26,7 @@ ROOT_SECONDS: Final = 2.0  # for root, before the host's own files are asked
 LOOKUPS_A_PERSON: Final = 2  # at once
 UNPROVEN_LOOKUPS: Final = 96  # at once, of all whose last look-up was not answered
 _HINT: Final = "getent passwd; systemctl status sssd"
+_SILENT: Final = "the user database does not answer"
 WAITING: Final = f"the user database is being asked; it has {LOOKUP_SECONDS:.0f} s to answer"
 
 
@@ -39,6 +40,7 @@ class Waiting(Protocol):
 ASKING: ContextVar[int | None] = ContextVar("asking", default=None)
 # For which call it asks: the caller is told what is awaited.
 CALL: ContextVar[Waiting | None] = ContextVar("call", default=None)
+_GAVE_UP: ContextVar[bool] = ContextVar("gave up", default=False)  # in this call's task
 
 
 @dataclass(slots=True)
@@ -70,6 +72,8 @@ class People:
         call = CALL.get()
         if call is None:
             return await self._ask(question)
+        if _GAVE_UP.get():  # whoever called has waited once, and there are several questions in a call
+            raise Failed(_SILENT, _HINT)
         before, call.waiting_for = call.waiting_for, WAITING
         try:
             return await self._ask(question)
@@ -83,13 +87,14 @@ class People:
             return question(self._local)
         if look_up.whose is None and self._hanging[None]:
             # At its start the daemon asks for one grant after the other, and root waits for it.
-            raise Failed("the user database does not answer", _HINT)
+            raise Failed(_SILENT, _HINT)
         try:
             async with asyncio.timeout(ROOT_SECONDS if is_root else LOOKUP_SECONDS):
                 return await self._answer(look_up, question)
         except TimeoutError:
             if is_root:
                 return question(self._local)
+            _GAVE_UP.set(True)
             raise Failed(f"the user database did not answer within {LOOKUP_SECONDS:.0f} s", _HINT) from None
 
     async def _answer(self, look_up: _LookUp, question: Callable[[Accounts], T]) -> T:

@@ -14,7 +14,7 @@ from jitsudo.host.journal import CommandFacts
 from jitsudo.host.ledger import Entry
 from jitsudo.host.peer import Peer
 from jitsudo.policy.verdict import Deny
-from jitsudo.types import Moment, Uid
+from jitsudo.types import Moment, Person, Uid, UserName
 from jitsudo.wire.calls import Check
 from jitsudo.wire.framing import Json
 
@@ -61,7 +61,10 @@ class Refusing:
         """A command that was refused before it could be judged is on record too, with what the kernel says of the caller."""
         with contextlib.suppress(JitsudoError):
             uid, login_uid = Uid(peer.credentials.real_uid), peer.credentials.login_uid
-            person = await self._state.people.ask(lambda accounts: accounts.person(uid, login_uid))
+            try:
+                person = await self._state.people.ask(lambda accounts: accounts.person(uid, login_uid))
+            except JitsudoError:  # without the user database, there is the kernel's number at least
+                person = Person(uid, UserName(f"(uid {int(uid)})"), login_uid)
             self.error(CommandFacts(person, "?", check.argv, check.command, "?", None), error, self._state.now())
 
 

@@ -224,6 +224,28 @@ def test_whoever_gives_up_waiting_for_a_turn_takes_none(service: Service) -> Non
     assert asyncio.run(main()) == "from the service"
 
 
+def test_a_call_waits_once_and_the_next_call_again(service: Service) -> None:
+    """There are several questions in a call; a second wait would double the time that is promised."""
+
+    class Call:
+        waiting_for = "something else"
+
+    async def call(people: People) -> tuple[list[str], float]:
+        ASKING.set(ALICE)
+        CALL.set(Call())
+        began = time.monotonic()
+        answers = [await by(ALICE, lambda: people.ask(hang)) for _ in range(3)]
+        return answers, time.monotonic() - began
+
+    async def main() -> list[tuple[list[str], float]]:
+        people = People(service)
+        return [await asyncio.create_task(call(people)) for _ in range(2)]
+
+    for answers, seconds in asyncio.run(main()):
+        assert answers == [NO_ANSWER, "the user database does not answer", "the user database does not answer"]
+        assert 0.3 <= seconds < 0.6
+
+
 def test_what_the_question_raises_comes_back(service: Service) -> None:
     """Whatever it is, and the next question is asked as if nothing had been."""
 
