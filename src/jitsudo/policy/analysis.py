@@ -11,6 +11,7 @@ from jitsudo.policy.index import rules_about
 from jitsudo.policy.issues import shown
 from jitsudo.policy.matching import MATCHES, refusal_of
 from jitsudo.policy.model import Policy, Role
+from jitsudo.policy.nodes import Pos
 from jitsudo.policy.paths import Place, both_ways_are_roots, is_same_program, shortest
 from jitsudo.policy.rules import ArgumentType, CommandRule, EditRule, LiteralText, OneOf, Rule, ShellRule, where
 from jitsudo.policy.values import argument_matches
@@ -48,7 +49,8 @@ class RuleFinding:
 class RoleFinding:
     """What became of one role: `gate` is what refuses it whatever its rules say; None if nothing does.
 
-    `rules` are those about this program or this kind of action; the others cannot match.
+    `rules` are those about this program or this kind of action, by place, up to the first that matches; unless all were asked
+    for. The others cannot match, or cannot matter.
     """
 
     role: Role
@@ -57,9 +59,8 @@ class RoleFinding:
     best: RuleFinding | None = field(init=False)
 
     def __post_init__(self) -> None:
-        matched = [finding for finding in self.rules if finding.matched]
         # Of several, the first by place, though which makes no difference.
-        object.__setattr__(self, "best", min(matched, key=lambda f: f.rule.pos) if matched else None)
+        object.__setattr__(self, "best", next((finding for finding in self.rules if finding.matched), None))
 
     @property
     def match(self) -> Rule | None:
@@ -84,15 +85,31 @@ class RoleFinding:
 
 
 def analyse(
-    action: Action, role: Role, holder: Holder, policy: Policy, host: Host, now: Moment, place: Place
+    action: Action,
+    role: Role,
+    holder: Holder,
+    policy: Policy,
+    host: Host,
+    now: Moment,
+    place: Place,
+    *,
+    thorough: bool = False,
 ) -> RoleFinding:
-    """Put the action to a role that is held like this. Never raises."""
-    rules = tuple(_check_rule(rule, action, place) for rule in rules_about(action, role))
+    """Put the action to a role that is held like this; `thorough`: to every rule about it. Never raises."""
+    rules: list[RuleFinding] = []
+    for rule in sorted(rules_about(action, role), key=_place_of):
+        rules.append(_check_rule(rule, action, place))
+        if rules[-1].matched and not thorough:
+            break
     try:
         gate = _gate(action, role, holder, policy, host, now)
     except Exception as error:  # noqa: BLE001  whatever goes wrong in here, the role must not count
         gate = Deny("error", f"role {role.name} could not be evaluated", role=role.name, faults=(f"{role.name}: {error!r}",))
-    return RoleFinding(role, gate, rules)
+    return RoleFinding(role, gate, tuple(rules))
+
+
+def _place_of(rule: Rule) -> Pos:
+    return rule.pos
 
 
 def _gate(action: Action, role: Role, holder: Holder, policy: Policy, host: Host, now: Moment) -> Deny | None:

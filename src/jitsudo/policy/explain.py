@@ -44,16 +44,18 @@ def explain(
     """Decide as `evaluate` does, and say why. Roles that are not held are explained as if they were. Never raises."""
     considered = consider(action, policy, grants, host, now, world, circumstances)
     lines = [_about_root(considered.verdict) if action.person.uid == 0 else verdict_line(considered.verdict)]
+    place = place_of(action, policy, world)
     for grant, finding in considered.held:
-        lines += _role_lines(finding, action, f"held by grant {grant.id}")
+        holder = Holder(grant.run_as, circumstances.source, grant.approvals)
+        found = analyse(action, finding.role, holder, policy, host, now, place, thorough=True)
+        lines += _role_lines(found, action, f"held by grant {grant.id}")
     if isinstance(considered.verdict, Deny) and considered.verdict.code == "unknown-command":
         return Explanation(considered.verdict, (*lines, "no rule was looked at: rules are about programs of this host"))
     held = {grant.role for grant, _ in considered.held}
-    place = place_of(action, policy, world)
     for name in sorted(set(policy.roles) - held):
         role = policy.roles[name]
         holder = Holder(role.run_as.users, circumstances.source, role.when.otherwise_approvals or 0)
-        lines += _role_lines(analyse(action, role, holder, policy, host, now, place), action, "not held")
+        lines += _role_lines(analyse(action, role, holder, policy, host, now, place, thorough=True), action, "not held")
     lines += _guardrail_lines(considered)
     return Explanation(considered.verdict, tuple(lines))
 
