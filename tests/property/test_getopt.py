@@ -85,6 +85,20 @@ def test_every_reading_is_the_c_librarys(probe: Probe, data: st.DataObject, tabl
         assert name not in exact
 
 
+@settings(max_examples=600, deadline=None)
+@given(data=st.data(), table=tables())
+def test_one_table_over_the_whole_line_is_read_as_getopt_reads_it(probe: Probe, data: st.DataObject, table: Table) -> None:
+    """A program such as systemctl: all options are global, and its first operand selects a sub-command."""
+    word = st.sampled_from(["go", "a"]).map(lambda chosen: [chosen])
+    arguments = data.draw(st.builds(list.__add__, arguments_for(table), word).flatmap(st.permutations))
+    options = tuple(KnownOption(tuple(spellings(key)), kind, is_global=True) for key, kind in table.items())
+    words = {word: GrammarShape() for word in ("go", "a", "5")}
+    reading = read_arguments(Grammar(AbsPath("/usr/bin/program"), GrammarShape(options, words)), arguments)
+    if isinstance(reading, Reading):
+        flat = Reading(reading.options, (), (*reading.subcommand, *reading.operands))
+        assert as_measured(flat) == probe.read("permute", table, arguments)
+
+
 @given(
     st.lists(st.text(max_size=6) | st.sampled_from(["-a", "--b", "c", "--", "-", "if=x", "sub", "@x", "+5"]), max_size=9),
     st.sampled_from(("getopt", "single-dash", "key-value", "literal")),
