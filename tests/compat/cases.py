@@ -245,7 +245,7 @@ def endings() -> Iterator[tuple[str, tuple[str, Case]]]:
         yield (
             f"SIG{signal} to sudo",
             shell(
-                f"cd /srv/compat/open; $SUDO $P sleep 8 >slept & until grep -q asleep slept; do sleep 0.05; done; "
+                f"cd /srv/compat/open; $SUDO $P sleep 8 >slept & until grep -qs asleep slept; do sleep 0.05; done; "
                 f"kill -{signal} $! 2>/dev/null; wait $! 2>/dev/null; echo $?; rm -f slept"
             ),
         )
