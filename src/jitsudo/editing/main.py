@@ -84,8 +84,8 @@ def changed(originals: Sequence[Original], texts: Sequence[bytes]) -> list[Edite
 
 def passes(check: Sequence[str], edited: Sequence[Edited]) -> bool:
     """Whether the check accepts what would be installed, all of it. Shows what it says where it does not."""
-    if PLACE_OF_PATH in check:
-        commands = [[original.path if word == PLACE_OF_PATH else word for word in check] for original, _ in edited]
+    if any(PLACE_OF_PATH in word for word in check):
+        commands = [[word.replace(PLACE_OF_PATH, original.path) for word in check] for original, _ in edited]
     else:
         commands = [list(check)]
     for command in commands:

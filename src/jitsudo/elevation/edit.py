@@ -33,7 +33,7 @@ class Editor:
 class EditPlan:
     """What the root helper of checked edits is to do: these files, by this editor, each accepted by `check`.
 
-    `{}` in `check` stands for a file's path; a check without it is run once, and sees all files in place.
+    `{}` in a word of `check` stands for a file's path; a check without it is run once, and sees all files in place.
     """
 
     editor: Editor

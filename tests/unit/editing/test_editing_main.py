@@ -159,6 +159,13 @@ def test_several_files_are_checked_together(stage: Stage) -> None:
     assert (stage.roots / "g").read_text() == "new\n"
 
 
+def test_the_place_of_the_path_may_be_part_of_a_word(stage: Stage) -> None:
+    """--file={}."""
+    assert stage.edit("bad\n", check=("check", "--file={}", "{}:{}")) == 1
+    path = str(stage.roots / "f")
+    assert stage.checked == [["check", f"--file={path}", f"{path}:{path}"]]
+
+
 @pytest.mark.parametrize("answer", [refused("denied", "not in a session"), None, b"nonsense\0"])
 def test_what_is_not_recorded_is_not_installed(stage: Stage, answer: object, capsys: pytest.CaptureFixture[str]) -> None:
     """But the work is kept, and the person is told where."""
