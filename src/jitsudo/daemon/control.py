@@ -14,7 +14,6 @@ from jitsudo.daemon.connection import Connection
 from jitsudo.daemon.explaining import Explained, explain_to, seen_by
 from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.granting import Granting
-from jitsudo.daemon.people import WAITING
 from jitsudo.daemon.policyloading import PolicyLoading
 from jitsudo.daemon.requesting import Requesting
 from jitsudo.daemon.server import FRAME_SECONDS, Context, Handler
@@ -92,7 +91,6 @@ class Control:
 
     def _asked(self, name: str, answer: Callable[[Context, Asker, Fields], Awaitable[Json]]) -> Handler:
         async def handle(context: Context) -> Json:
-            context.waiting_for = WAITING
             asker = await identify_asker(context.peer, self._state.people, self._sessions)
             return await answer(context, asker, Fields(context.call.parameters, name))
 

@@ -18,7 +18,6 @@ from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.judging import Judging
 from jitsudo.daemon.listing import Listing
-from jitsudo.daemon.people import WAITING
 from jitsudo.daemon.refreshing import Refreshing
 from jitsudo.daemon.refusing import Refusing, denied
 from jitsudo.daemon.server import FRAME_SECONDS, Context, Handler
@@ -94,7 +93,6 @@ class Decide:
         check = Check.parse(context.call.parameters)
         context.descriptors.name(check.descriptors)
         self._challenging.give_up(context.connection)
-        context.waiting_for = WAITING
         try:
             asked = await self._asking.understand(context.peer, check, context.descriptors)
         except JitsudoError as error:
@@ -118,7 +116,6 @@ class Decide:
 
     async def _judge_anew(self, context: Context, question: Question, check: Check) -> Json:
         """The same command, some time later: accounts and groups are those of now."""
-        context.waiting_for = WAITING
         return await self._judge(
             context, question, await self._asking.understand(context.peer, check, question.descriptors)
         )
@@ -189,7 +186,6 @@ class Decide:
             reason = "sudo left its scope before the command started: does a PAM stack of sudo's contain pam_systemd?"
             self._sessions.end(session, reason)
             return denied("scope", reason, ("grep pam_systemd /etc/pam.d/sudo /etc/pam.d/common-session*",))
-        context.waiting_for = WAITING
         gone = await self._who_is_gone(session)
         # A sudo that its caller stopped (SIGSTOP) after the allow must not start its command when the time is over.
         grant = self._state.book.grants[session.grant]
@@ -242,11 +238,9 @@ class Decide:
     # sudo -l, -v, -k.
 
     async def _list(self, context: Context) -> Json:
-        context.waiting_for = WAITING
         return await self._listing.answer(context, ListCommands.parse(context.call.parameters))
 
     async def _validate(self, context: Context) -> Json:
-        context.waiting_for = WAITING
         call = Validate.parse(context.call.parameters)
         self._challenging.give_up(context.connection)
         return await self._go_on(context, await self._refreshing.question(context, call))
