@@ -47,6 +47,8 @@ class Listing:
                 raise Denied("only root may list what somebody else may do", "sudo -l")
             behind = await self._of(call.user, behind)
         if behind.person.uid == 0:
+            if call.argv and call.command is None:
+                raise NotFound(f"{call.argv[0]}: command not found")
             return {"verdict": "allow", "text": encode_text(_command_text(call.command, call.argv) or ROOT_TEXT)}
         if call.argv:
             return await self._command(context, call, behind, options, now)

@@ -138,7 +138,7 @@ def parse_settings(items: Sequence[str], env_add: Sequence[str]) -> Options:
         remote_host=settings.get("remote_host"),
         selinux_role=settings.get("selinux_role"),
         selinux_type=settings.get("selinux_type"),
-        env_add=_clean(env_add, "env_add"),
+        env_add=_clean(env_add, "env_add")[::-1],  # of two with one name sudo takes the last, first_of_each the first
         intercept_ptrace=_flag(settings, "intercept_ptrace"),
         progname=settings.get("progname", "sudo"),
     )

@@ -131,7 +131,7 @@ def test_every_option_arrives() -> None:
         runas_user="bob", runas_group="#4", noninteractive=True, ignore_ticket=True, update_ticket=False, set_home=True,
         askpass=True, prompt="pw: =", chroot="/c", cwd="/d", closefrom=5, timeout="10m", preserve_environment=True,
         preserve_groups=True, remote_host="db1", selinux_role="r", selinux_type="t", intercept_ptrace=True,
-        implied_shell=True, progname="sudoedit", env_add=("A=b", "C=d"),
+        implied_shell=True, progname="sudoedit", env_add=("C=d", "A=b"),
     )  # fmt: skip
 
 
