@@ -15,6 +15,7 @@ from jitsudo.policy.rules import (
     NotType,
     OneOf,
     Operand,
+    Option,
     PathUnder,
     RegexText,
     Rule,
@@ -31,9 +32,11 @@ def describe_rule(rule: Rule) -> str:
 
 def _rule(rule: Rule) -> str:
     if isinstance(rule, CommandRule):
-        return " ".join([rule.command, *_shape(rule.shape)])
+        pinned = "  [this very program alone]" if rule.digest else ""
+        return " ".join([rule.command, *_shape(rule.shape)]) + pinned
     if isinstance(rule, EditRule):
-        return " ".join(["sudoedit", *(_type(t) for t in rule.files)])
+        checked = f"  [checked by {' '.join(rule.check)}]" if rule.check else ""
+        return " ".join(["sudoedit", *(_type(t) for t in rule.files)]) + checked
     return _shell(rule)
 
 
@@ -42,11 +45,16 @@ def _shell(rule: ShellRule) -> str:
 
 
 def _shape(shape: Shape) -> list[str]:
-    named = [option for option in shape.options or () if not option.harmless]
-    words = [f"[{'|'.join(sorted(option.spellings))}{_value(option.type)}]" for option in named]
+    words = [_option(option) for option in shape.options or () if not option.harmless]
     for sub in shape.subcommands or ():
         words.append("{" + " ".join(["|".join(sorted(sub.words)), *_shape(sub.shape)]) + "}")
     return [*words, *(_operand(operand) for operand in shape.operands or ())]
+
+
+def _option(option: Option) -> str:
+    value = _value(option.type)
+    text = "|".join(sorted(option.spellings)) + (f"[{value.strip()}]" if option.attached_only else value)
+    return (text if option.required else f"[{text}]") + ("…" if option.repeat else "")
 
 
 def _value(kind: ArgumentType) -> str:
@@ -76,8 +84,9 @@ def _type(kind: ArgumentType) -> str:
             return f"NOT({_type(inner)})"
         case GlobText(pattern) | RegexText(pattern):
             return str(pattern.text)
-        case PathUnder(under):
-            return "|".join(f"{folder.rstrip('/')}/…" for folder in under)
-        case NamedType(word, names):
-            return "{" + "|".join(names) + "}" if names else word.upper()
+        case PathUnder(under, glob):
+            return "|".join(f"{folder.rstrip('/')}/{glob.text if glob else '…'}" for folder in under)
+        case NamedType(word, names, least, most):
+            bounds = "" if least is None and most is None else f"({least or 0}..{'' if most is None else most})"
+            return "{" + "|".join(names) + "}" if names else word.upper() + bounds
     return _rule(kind.rule)

@@ -22,7 +22,13 @@ from jitsudo.types import RoleName
         ('{command: /bin/x, options: {"-f": flag, "-n, --lines": int}, subcommands: {"a|b": {operands: [int]}}}',
          "/bin/x [-f] [--lines|-n NUMBER(0..)] {a|b NUMBER(0..)}"),
         ("{command: /bin/x, options: {'-x': {not: flag}}}", "/bin/x [-x NOT(FLAG)]"),
+        ("{command: /bin/x, options: {'-x': {flag: true, repeat: true}, '-y': {int: true, required: true}, "
+         "'-z': {optional: {literal: a}}}}", "/bin/x [-x]… -y NUMBER(0..) [-z[a]]"),
+        ("{command: /bin/x, operands: [{duration: {max: 1m}}, {port: {min: 80}}, {path: {under: /a, glob: '*.b'}}]}",
+         "/bin/x DURATION(0..60) PORT(80..) /a/*.b"),
+        (f"{{command: /bin/x, digest: 'sha256:{'0' * 64}'}}", "/bin/x  [this very program alone]"),
         ("{edit: {path: {under: /etc}}}", "sudoedit /etc/…"),
+        ("{edit: {literal: /etc/hosts}, check: [nginx, '-t']}", "sudoedit /etc/hosts  [checked by nginx -t]"),
         ("{shell: {intercept: true}}", "a shell (sudo -i, sudo -s), every program in it checked"),
         ("{shell: {intercept: false}}", "a shell (sudo -i, sudo -s)"),
     ],
