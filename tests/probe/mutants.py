@@ -48,7 +48,7 @@ def changes(node: ast.AST) -> Iterator[tuple[str, Callable[[], None]]]:
     elif isinstance(node, ast.If | ast.While | ast.IfExp):
         for value in (True, False) if not isinstance(node, ast.While) else (False,):
             yield f"the condition becomes {value}", lambda value=value: setattr(node, "test", ast.Constant(value))
-    elif isinstance(node, ast.Return) and node.value is not None:
+    elif isinstance(node, ast.Return) and not (node.value is None or ast.unparse(node.value) == "None"):
         yield "None is returned", lambda: setattr(node, "value", ast.Constant(None))
 
 

@@ -242,6 +242,9 @@ class _Line:
             rest = argument[position + 1 :]
             if known[0].value in ("none", "optional-long", "many"):
                 self._add(known, spelling, None, index)
+            elif rest.startswith("="):
+                # getopt(3) takes the sign for a part of the value; argparse, click and pflag (docker, kubectl) do not.
+                raise _Refused(f"{spelling} and its value may be read in two ways; write them as two arguments", index)
             elif rest or known[0].value == "optional":
                 self._add(known, spelling, rest or None, index)
                 break
