@@ -169,3 +169,60 @@ def test_a_shell_role_is_no_command_role(shells: Lab) -> None:
     """Though the shell could run it: what is on record is what was allowed."""
     assert_refused(sudo(shells, "id"), "covers")
     assert_refused(sudo(shells, "-u", "postgres", "-i"), "not as postgres")
+
+
+PINNED = f"""
+version: 1
+roles:
+  pinned:
+    description: Exactly these programs
+    {TERMS}
+    allow:
+      - {{command: /usr/local/bin/pinned-script, digest: "sha256:SCRIPT", operands: [{{glob: "*", count: "0.."}}]}}
+      - {{command: /usr/local/bin/pinned-copy, digest: "sha256:COPY"}}
+"""
+
+
+def test_a_pinned_program_is_the_one_that_was_read(clean: Lab) -> None:
+    """A program and a script run by their descriptor; another content under the name does not."""
+    clean.put("/usr/local/bin/pinned-script", '#!/bin/sh\necho "script $*"\n', mode=0o755)
+    clean.run("cp", "/usr/bin/whoami", "/usr/local/bin/pinned-copy", check=True)
+    digests = {
+        word: clean.run("sha256sum", f"/usr/local/bin/pinned-{word.lower()}", check=True).stdout.split()[0]
+        for word in ("SCRIPT", "COPY")
+    }
+    with extra_policy(clean, PINNED.replace("SCRIPT", digests["SCRIPT"]).replace("COPY", digests["COPY"])):
+        assert sudo(clean, "pinned-script", "a", "b").stdout == "script a b\n"
+        assert sudo(clean, "pinned-copy").stdout == "root\n"
+        clean.run("cp", "/usr/bin/id", "/usr/local/bin/pinned-copy", check=True)
+        assert_refused(sudo(clean, "pinned-copy"), "digest")
+        clean.run("sh", "-c", "echo echo evil >>/usr/local/bin/pinned-script", check=True)
+        assert_refused(sudo(clean, "pinned-script", "a"), "digest")
+    clean.run("rm", "/usr/local/bin/pinned-script", "/usr/local/bin/pinned-copy", check=True)
+
+
+# Thousands of variables, functions, loader variables; not from a shell, which would not pass them on.
+HOSTILE = """
+import os
+env = {f"VAR_{i}": "x" * 50 for i in range(5000)}
+env |= {f"BASH_FUNC_f{i}%%": "() { id; }" for i in range(500)}
+env |= {"LD_PRELOAD": "/tmp/x.so", "LD_DEBUG": "all", "PYTHONPATH": "/tmp", "BASH_ENV": "/tmp/x", "ENV": "/tmp/x"}
+env |= {"PATH": "/tmp", "HOME": "/tmp", "SHELL": "/tmp/x", "TERM": "../../x", "LANG": "/tmp", "TZ": "/etc/shadow"}
+env |= {"DISPLAY": "() { id; }", "IFS": "x"}
+env |= {"POSIXLY_CORRECT": "1", "SUDO_UID": "0", "SUDO_USER": "root", "A B": "x", "LC_ALL": "%n%n", "EDITOR": "x"}
+os.execve("/usr/bin/sudo", ["sudo", *OPTIONS, "env"], env)
+"""
+
+
+@pytest.mark.parametrize("given", ["[]", "['-E']"])
+def test_a_hostile_environment_does_not_arrive(options: Lab, given: str) -> None:
+    """With -E the thousands do, which the role admits; what steers a program does not."""
+    options.put("/srv/modes/hostile.py", HOSTILE.replace("OPTIONS", given))
+    done = options.run("python3", "-I", "/srv/modes/hostile.py", user="alice")
+    assert done.returncode == 0, done.stderr
+    found = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    ours = {"HOME", "LOGNAME", "MAIL", "PATH", "SHELL", "TERM", "USER"}
+    ours |= {"SUDO_COMMAND", "SUDO_GID", "SUDO_HOME", "SUDO_UID", "SUDO_USER"}
+    many = {f"VAR_{i}" for i in range(5000)} | {"EDITOR"} if given == "['-E']" else set()
+    assert set(found) == ours | many
+    assert (found["HOME"], found["SHELL"], found["TERM"], found["SUDO_USER"]) == ("/root", "/bin/bash", "unknown", "alice")
