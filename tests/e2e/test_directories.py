@@ -258,7 +258,6 @@ def test_wrong_answers_are_refused(directory: Directory, line: str, words: str) 
 
 def test_a_directory_makes_no_further_root(directory: Directory) -> None:
     """Nobody runs as an account that it made with uid 0, not even where a role names it."""
-    directory.users("dora 0 dora:*:0:0::/root:/bin/bash")
     directory.host.put(f"{FOLDER}/passwd", "dora 3999 dora:*:0:0::/root:/bin/bash\n")
     assert_refused(directory.sudo("-u", "dora", "id", "-u", user="alice")[0], "it has uid 0, which is another account's")
 

@@ -24,7 +24,7 @@ from typing import Final
 from jitsudo.errors import InvalidValue
 from jitsudo.host.ledger import Entry
 from jitsudo.policy.verdict import Deny, LimitTerms
-from jitsudo.types import GrantId, Moment, Uid
+from jitsudo.types import GrantId, Moment, RoleName, Uid
 
 HOUR: Final = 3600
 KEPT: Final = 2 * HOUR  # the wall clock may go back a little without anybody's leave
@@ -105,7 +105,8 @@ class Counts:
 
 def _deny(one: LimitTerms, what: str, hint: str) -> Deny:
     kind, _, name = one.name.partition(" ")
-    return Deny("limit", f"{one.name} allows {what}", (hint,), guardrail=name if kind == "guardrail" else None)
+    role, guardrail = (RoleName(name), None) if kind == "role" else (None, name)
+    return Deny("limit", f"{one.name} allows {what}", (hint,), role=role, guardrail=guardrail)
 
 
 def _times(number: int) -> str:

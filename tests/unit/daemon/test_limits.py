@@ -71,8 +71,9 @@ def test_a_limit_of_a_guardrail_is_counted_apart_from_the_roles() -> None:
     """Only commands on which the guardrail fired count for it."""
     counts = counted((NOON, allowed(1)), (NOON, allowed(2, ROLE, "guardrail few-restarts")))
     assert counts.refusal(terms("guardrail few-restarts", uses=2), ALICE, GRANT, at(NOON)) is None
-    assert refusal(counts, terms("guardrail few-restarts", uses=1)).guardrail == "few-restarts"
-    assert refusal(counts, terms(uses=2)).guardrail is None
+    by_guardrail, by_role = refusal(counts, terms("guardrail few-restarts", uses=1)), refusal(counts, terms(uses=2))
+    assert (by_guardrail.role, by_guardrail.guardrail) == (None, "few-restarts")
+    assert (by_role.role, by_role.guardrail) == ("web-operator", None)
 
 
 def test_the_first_limit_that_is_reached_refuses() -> None:
