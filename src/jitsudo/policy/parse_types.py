@@ -28,7 +28,8 @@ from jitsudo.policy.rules import (
     PathUnder,
     RegexText,
 )
-from jitsudo.types import Duration
+from jitsudo.policy.values import is_host, unit_name
+from jitsudo.types import Duration, UserName
 
 MAX_COUNT = 100_000
 NOTHING = Pattern("glob", "", ())
@@ -42,6 +43,8 @@ _KINDS: tuple[Literal["file", "directory"], ...] = ("file", "directory")
 _COUNT = re.compile(r"([0-9]{1,6})(\.\.([0-9]{1,6})?)?")
 ReadRule = Callable[[Node], CommandRule]
 
+# As it is to be typed: with a version, a release or an architecture if the rule wants it so.
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*(?:[=:/][A-Za-z0-9.+:~_-]+)*")
 _WORDS = frozenset(TYPE_WORDS)
 
 
@@ -145,7 +148,7 @@ class TypeReader:
         return self._reader.text(node, word)
 
     def _name(self, node: Node, word: str) -> str:
-        return self._reader.value(node, word, network if word == "cidr" else str, "")
+        return self._reader.value(node, word, _NAME_READERS[word], "")
 
     def _range(self, node: Node, word: str, floor: int) -> tuple[int | None, int | None]:
         fields = self._reader.fields(node, word, ("min", "max"))
@@ -187,6 +190,29 @@ def network(text: str) -> str:
         return str(ipaddress.ip_network(text))
     except ValueError as error:
         raise InvalidValue(f"not a network: {text!r}", "write e.g. 10.20.0.0/16, without bits beyond the prefix") from error
+
+
+def _unit(text: str) -> str:
+    if unit_name(text) is None:
+        raise InvalidValue(f"not the name of a unit: {text!a}", "name each one; patterns are not understood here")
+    return text
+
+
+def _host(text: str) -> str:
+    if not is_host(text):
+        raise InvalidValue(f"not a host's name or address: {text!a}", "name each one; for networks there is cidr")
+    return text
+
+
+def _package(text: str) -> str:
+    if not _PACKAGE.fullmatch(text):
+        raise InvalidValue(f"not the name of a package: {text!a}", "name each one; patterns are not understood here")
+    return text
+
+
+_NAME_READERS: dict[str, Callable[[str], str]] = {
+    "user": UserName, "group": UserName, "host": _host, "cidr": network, "unit": _unit, "package": _package,
+}  # fmt: skip
 
 
 def _seconds(text: str) -> int:

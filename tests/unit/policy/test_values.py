@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench import MemoryWorld, one_type, world
+from jitsudo.errors import PolicyInvalid
 from jitsudo.policy.paths import Place
 from jitsudo.policy.patterns import MAX_TEXT_CHARS
 from jitsudo.policy.rules import Flag, NamedType
@@ -100,6 +101,20 @@ def test_an_argument_of_the_type_matches(type_: str, text: str) -> None:
 def test_another_argument_does_not(type_: str, text: str) -> None:
     """Close to it, disguised, or read otherwise by some program."""
     assert not matches(type_, text)
+
+
+@pytest.mark.parametrize(
+    ("type_", "message"),
+    [("{unit: ['ng*']}", "not the name of a unit: 'ng*'"), ("{unit: [/dev/sda]}", "not the name of a unit"),
+     ("{host: [10.0.0.0/8]}", "not a host's name or address"), ("{package: ['ng*']}", "not the name of a package"),
+     ("{package: [./x.deb]}", "not the name of a package"), ("{user: ['1000']}", "a name may not consist of digits alone"),
+     ("{group: ['a:b']}", "not a user or group name"), ("{cidr: [10.0.0.1/8]}", "not a network")],
+)  # fmt: skip
+def test_names_that_could_never_match_are_refused_at_load(type_: str, message: str) -> None:
+    """With the place, and what to write instead."""
+    with pytest.raises(PolicyInvalid) as caught:
+        one_type(type_)
+    assert message in str(caught.value.issues)
 
 
 def test_a_word_that_nobody_knows_matches_nothing() -> None:
