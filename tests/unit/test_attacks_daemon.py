@@ -33,8 +33,8 @@ class Hello:
     async def _hello(self, _context: Context) -> Json:
         return {"hello": True}
 
-    def keeps(self, connection: Connection) -> bool:  # noqa: ARG002
-        return False
+    def patience(self, connection: Connection) -> float | None:  # noqa: ARG002
+        return 10.0
 
     def ended(self, connection: Connection) -> None:
         pass
