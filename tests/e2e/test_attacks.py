@@ -61,7 +61,6 @@ PROGRAMS = {
     "capitals": Attempt(["ID"]),
     "an empty argument": Attempt(["id", ""]),
     "an option": Attempt(["id", "-u"]),
-    "the end of options": Attempt(["id", "--"]),
     "a byte that is not UTF-8 as argument": Attempt(["id", "\udcff"]),
     "a byte that is not UTF-8 in the name": Attempt(["/usr/bin/id\udcff"]),
     "an empty command": Attempt([""]),
@@ -85,7 +84,7 @@ PATHS = {
     "a long option": Attempt(["tail", "--follow", LOG]),
     "a file that is named like an option": Attempt(["tail", "-n5"], "/var/log/nginx"),
     "a dash": Attempt(["tail", "-"]),
-    "the end of options": Attempt(["tail", "--", LOG]),
+    "behind the end of options": Attempt(["tail", "--", LOG, "/etc/shadow"]),
     "an empty path": Attempt(["tail", ""]),
     "standard input as a path": Attempt(["tail", "/dev/stdin"]),
     "a descriptor as a path": Attempt(["tail", "/proc/self/fd/0"]),
@@ -129,7 +128,7 @@ UNITS = {
     for words in (
         ["restart", "nginx"], ["restart", "nginx.service", "--now"], ["-H", "x", "restart", "nginx.service"],
         ["--root=/", "restart", "nginx.service"], ["restart", "nginx.service/"], ["restart", "./nginx.service"],
-        ["restart", "nginx*"], ["status", "nginx.service", "-l"], ["rest", "nginx.service"], ["reload", "nginx.service"],
+        ["restart", "nginx*"], ["status", "nginx.service", "-Hother"], ["rest", "nginx.service"], ["reload", "nginx.service"],
         ["poweroff"], [],
     )
 }  # fmt: skip
