@@ -26,7 +26,7 @@ NOT_COVERED: list[tuple[list[str], str]] = [
     (["systemctl", "--user", "restart", "nginx.service"], "not-covered"),
     (["systemctl", "-H", "other", "restart", "nginx.service"], "not-covered"),
     (["systemctl", "--root=/tmp", "restart", "nginx.service"], "not-covered"),
-    (["systemctl", "--forc", "restart", "nginx.service"], "not-covered"),
+    (["systemctl", "--forc", "restart", "nginx.service"], "guardrail"),  # unreadable: in doubt they fire
     (["systemctl", "restart", "NGINX.service"], "not-covered"),
     (["systemctl", "restart", "nginx.service\n"], "not-covered"),
     (["systemctl", "restart", "nginx.serviсe"], "not-covered"),  # noqa: RUF001  a Cyrillic letter
@@ -250,7 +250,7 @@ def test_secrets_reach_neither_ledger_nor_journal(clean: Lab) -> None:
     assert clean.run("sh", "-c", f"cat {LEDGER}*").stdout.count("hunter2") == 0
     fields = ["journalctl", "-q", "--all", "-o", "json", f"--after-cursor={journal.cursor}"]
     entries = [json.loads(line) for line in clean.run(*fields).stdout.splitlines()]
-    said = [e for e in entries if not str(e.get("MESSAGE")).startswith("pam_unix(jitsudo-sudo:session)")]
+    said = [e for e in entries if not str(e.get("MESSAGE")).startswith("pam_")]
     assert said
     assert "hunter2" not in json.dumps(said)
     denied = json.loads(journal.find("command.denied")[0]["JITSUDO_ARGV_JSON"])
