@@ -237,7 +237,7 @@ def test_the_persons_own_systemd_is_unknown(network: Network) -> None:
 def test_a_login_on_a_pseudo_terminal_is_not_the_console(network: Network) -> None:
     """login(1), run by root, on a terminal that may be anybody's; and nobody who comes by ssh is at the console."""
     # Something else holds the terminal open: login(1) hangs it up and opens it anew (vhangup(2)).
-    shell = network.host.spawn(None, "bash", "-c", "setsid sleep 30 <$(tty) & exec login -f alice")
+    shell = network.host.spawn(None, "bash", "-c", "exec 9<$(tty); setsid sleep 30 <&9 & exec login -f alice")
     shell.expect(r"\$ ")  # login(1) throws away what was typed before
     shell.sendline("sudo id; echo exit=$?")
     shell.expect("a terminal that is not the machine's own console")
