@@ -24,6 +24,7 @@ from jitsudo.policy.access import (
 )
 from jitsudo.policy.analysis import Holder, RoleFinding, analyse
 from jitsudo.policy.demands import challenge, is_proven
+from jitsudo.policy.forms import as_edit, edit_line, shell_line
 from jitsudo.policy.guardrails import GuardrailFinding, check_guardrail
 from jitsudo.policy.index import index_of
 from jitsudo.policy.inside import lines_of
@@ -248,10 +249,24 @@ def _not_covered(case: _Case, held: tuple[tuple[HeldGrant, RoleFinding], ...]) -
     hints = _request_hints(case, names)
     if best.code == "not-covered":
         message = f"no grant of {case.action.person.name} ({', '.join(names)}) covers {_subject(case.action, held)}"
-        return Deny(_uncovered_code(case.action), message, hints, role=best.role)
+        return Deny(_uncovered_code(case.action), message, (*_other_forms(case, held), *hints), role=best.role)
     if best.code == "run-as" and best.role is not None:
         hints = (*_run_as_hints(case.action, case.policy.roles[best.role]), *hints)
     return replace(best, hints=(*best.hints, *hints))
+
+
+def _other_forms(case: _Case, held: tuple[tuple[HeldGrant, RoleFinding], ...]) -> tuple[str, ...]:
+    """What a held role has instead of what was typed."""
+    edit = as_edit(case.action)
+    for grant, finding in held:
+        if finding.gate is not None:
+            continue
+        if lines := shell_line(case.action, finding.role):
+            return lines
+        holder = Holder(grant.run_as, case.circumstances.source, grant.approvals)
+        if edit is not None and replace(case, action=edit).analyse(finding.role, holder).covers:
+            return edit_line(edit)
+    return ()
 
 
 def _uncovered_code(action: Action) -> DenyCode:

@@ -73,10 +73,8 @@ def _is_dashed(operand: Operand) -> bool:
 
 def _listed(shape: Shape, arguments: Sequence[str], place: Place) -> bool:
     """The arguments one by one. What an unread option may do to relative paths is not known: they do not count."""
-    if any(argument.startswith("-") for argument in arguments):
-        place = place.elsewhere((), placeable=False)
     listed = Arguments(arguments, arguments, range(len(arguments)), dashes=True)
-    return operands_match(shape.operands or (), listed, place)
+    return operands_match(shape.operands or (), listed, place.elsewhere((), placeable=False))
 
 
 # -- as the program reads it -----------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from bench import HOST, NOW, PROVEN, MemoryWorld, act, held, role, world
 from jitsudo.policy.evaluate import Action, Allow, Deny, Verdict, evaluate
 from jitsudo.policy.model import Environment, Policy
 from jitsudo.policy.rules import ShellRule
-from jitsudo.policy.verdict import ExpiryTerms, SudoOption
-from jitsudo.types import AbsPath, Digest, RoleName
+from jitsudo.policy.verdict import ExpiryTerms, HeldGrant, SudoOption
+from jitsudo.types import AbsPath, Digest, RoleName, UserName
 
 
 def decide(action: Action, policy: Policy, on: MemoryWorld | None = None) -> Verdict:
@@ -229,3 +229,44 @@ def test_the_roles_environment_is_passed_on() -> None:
 def test_root_equivalent_is_no_obstacle() -> None:
     """It says what a role is; lint asks for it."""
     assert code(act("true"), role("root_equivalent: true")) == "Allow"
+
+
+# -- what was probably wanted ----------------------------------------------------------------------------------------
+
+
+def hints(action: Action, policy: Policy, *grants: HeldGrant) -> tuple[str, ...]:
+    on = disk()
+    for name in ("vim", "su", "bash"):
+        on.plant(f"/usr/bin/{name}")
+    verdict = evaluate(action, policy, grants or (held(run_as=("root", "postgres")),), HOST, NOW, on, PROVEN)
+    assert isinstance(verdict, Deny)
+    return verdict.hints
+
+
+def test_an_editor_on_a_file_of_an_edit_rule_is_answered_with_sudoedit() -> None:
+    """Its own options left out; as another user if so asked; never with what could steer a terminal."""
+    file = "/etc/nginx/sites-available/a.conf"
+    assert hints(act("vim", "-R", "+5", file), role(SITES)) == (f"sudoedit {file}",)
+    assert hints(act("vim", "/etc/hosts", file), role(SITES)) == (f"sudoedit /etc/hosts {file}",)
+    assert hints(act("vim", file, run_as="postgres"), role(f"run_as: {{users: [postgres]}}\n{SITES}")) == (
+        f"sudoedit -u postgres {file}",
+    )
+    assert hints(act("vim", "/etc/shadow"), role(SITES)) == ()
+    assert hints(act("vim"), role(SITES)) == ()
+    assert hints(act("vim", *[file] * 9), role(SITES)) == ()
+    assert hints(act("cat", file), role(SITES)) == ()
+    assert hints(act("vim", "/a\u2028b"), role("allow: [{edit: [{path: {under: /}}]}]")) == ()
+    assert hints(act("vim", file), role(SITES + "when: {source: 10.0.0.0/8}")) == ()
+    assert hints(replace(act("vim", file), run_as_group=UserName("adm")), role(SITES)) == ()
+
+
+def test_a_shell_by_its_own_name_is_answered_with_sudo_i() -> None:
+    """Where the role has a shell."""
+    assert hints(act("su", "-"), role(SHELL)) == ("sudo -i",)
+    assert hints(act("bash"), role(SHELL)) == ("sudo -i",)
+    assert hints(act("su", run_as="postgres"), role(f"run_as: {{users: [postgres]}}\n{SHELL}")) == ("sudo -u postgres -i",)
+    assert hints(act("su", "bob"), role(SHELL)) == ()
+    assert hints(act("bash", "-c", "id"), role(SHELL)) == ()
+    assert hints(act("su"), role("")) == ()
+    assert hints(act("su"), role("allow: [{shell: {intercept: true}}]")) == ()
+    assert hints(shell(), role("")) == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench import HOST, NOW, PROVEN, MemoryWorld, act, held, role, world
+from jitsudo.policy.argv import MAX_ARGUMENTS
 from jitsudo.policy.evaluate import Allow, Deny, evaluate
 from jitsudo.policy.matching import MAX_NESTED_STARTS
 from jitsudo.types import Digest
@@ -47,6 +48,7 @@ def allowed(rule: str, *argv: str, cwd: str = "/", known: str = KNOWN, on: Memor
     policy = role(f"allow: [{rule}]", known=known)
     verdict = evaluate(act(*argv, cwd=cwd), policy, (held(),), HOST, NOW, on or here(), PROVEN)
     assert isinstance(verdict, Deny) or verdict.argv == argv
+    assert verdict.faults == ()
     return isinstance(verdict, Allow)
 
 
@@ -229,6 +231,13 @@ def test_literal_syntax_compares_word_by_word() -> None:
     assert allowed(rule, "tail", "-n", "+5")
     assert not allowed(rule, "tail", "-n+5")
     assert not allowed(rule, "tail", "-n", "+7")
+
+
+def test_more_arguments_than_are_looked_at_are_refused() -> None:
+    """Also where they would be compared as a list; as many as the limit are not."""
+    rule = '{command: /usr/bin/tail, syntax: literal, operands: [{literal: a, count: "1.."}]}'
+    assert allowed(rule, "tail", *["a"] * MAX_ARGUMENTS)
+    assert not allowed(rule, "tail", *["a"] * (MAX_ARGUMENTS + 1))
 
 
 def test_a_dash_dash_is_an_operand_to_programs_that_nobody_has_described() -> None:
