@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -105,7 +106,9 @@ def _read_file(folder: int, name: str, files: dict[str, bytes], issues: list[Iss
                 refused = "is not a regular file"
             raw = b"" if refused else file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        issues.append(file_issue(name, f"cannot be read: {error.strerror}"))
+        # O_NOFOLLOW says ELOOP of every link.
+        why = "is a link" if error.errno == errno.ELOOP else f"cannot be read: {error.strerror}"
+        issues.append(file_issue(name, why))
         return
     if len(raw) > MAX_FILE_BYTES:
         refused = f"larger than {MAX_FILE_BYTES} bytes"

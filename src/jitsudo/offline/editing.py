@@ -24,7 +24,7 @@ from jitsudo.offline.checking import Checked, check
 from jitsudo.offline.sources import Knowledge, Sources
 from jitsudo.policy.issues import Issue, shown
 
-NEW_FILE: Final = "# yaml-language-server: $schema=/usr/share/jitsudo/policy.schema.json\nversion: 1\n\nroles:\n"
+NEW_FILE: Final = "# yaml-language-server: $schema=/usr/share/jitsudo/policy.schema.json\nversion: 1\n"
 _EDITORS: Final = ("/usr/bin/editor", "/usr/bin/sensible-editor", "/usr/bin/nano", "/usr/bin/vi")
 
 Answer = Literal["edit", "exit", "save"]

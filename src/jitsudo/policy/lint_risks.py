@@ -55,12 +55,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Risks:
-    """The table: programs by name, places not to be written, secrets not to be read, folders where others than root write."""
+    """The table: programs by name, places not to be written, secrets not to be read, folders where others than root write.
+
+    `tame`: programs that lead nowhere, whatever their arguments are.
+    """
 
     programs: Mapping[str, Risk] = field(default_factory=dict)
     places: tuple[Place, ...] = ()
     secrets: tuple[Place, ...] = ()
     writable: tuple[AbsPath, ...] = ()
+    tame: frozenset[str] = frozenset()
 
 
 NO_RISKS: Final = Risks()
@@ -69,7 +73,7 @@ NO_RISKS: Final = Risks()
 def parse_risks(node: Node) -> tuple[Risks, tuple[Issue, ...]]:
     """Read the root node of the table. Never raises; the table holds what could be read."""
     reader = Reader()
-    fields = reader.fields(node, "the table of risks", ("version", "programs", "places", "secrets", "writable"))
+    fields = reader.fields(node, "the table of risks", ("version", "programs", "places", "secrets", "writable", "tame"))
     version = fields.need("version")
     if version is not None and not (isinstance(version, Scalar) and version.text == "1"):
         reader.error(version.pos, "version must be 1")
@@ -78,6 +82,7 @@ def parse_risks(node: Node) -> tuple[Risks, tuple[Issue, ...]]:
         fields.read("places", lambda at: _places(reader, at), ()),
         fields.read("secrets", lambda at: _places(reader, at), ()),
         fields.read("writable", lambda at: tuple(reader.path(item, "writable") for item in reader.items(at, "writable")), ()),
+        fields.read("tame", lambda at: frozenset(reader.texts(at, "tame")), frozenset()),
     )
     return risks, tuple(sorted(reader.issues))
 

@@ -31,6 +31,7 @@ programs:
 places: {/etc/nginx: "load_module", /etc/passwd: "accounts"}
 secrets: {/etc/shadow: "hashes"}
 writable: [/home, /tmp]
+tame: [sleep]
 """
 GRAMMAR = """
 version: 1
@@ -125,6 +126,7 @@ CASES = {
     "a folder of others": ("- {command: /bin/cat, operands: [{path: {under: /home/alice}}]}", ["writable-path"]),
     "a program of others": ("- {command: /home/alice/x}", ["unknown-program", "writable-path"]),
     "an unknown program": ("- {command: /opt/x, operands: [{literal: a}]}", ["unknown-program"]),
+    "a program that leads nowhere": ("- {command: /bin/sleep, operands: [any]}", []),
     "a way that an option opens": ('- {command: /usr/bin/tar, options: {"-I": any}}', ["runs-program"]),
     "an option with one value": ('- {command: /usr/bin/tar, options: {"-I": {literal: zstd}}}', []),
     "an option that the grammar calls harmless enough": ('- {command: /usr/bin/tar, options: {"-z": flag}}', []),
