@@ -164,6 +164,39 @@ def test_a_stopped_question_is_asked_again(asked: Lab) -> None:
     terminal.close(force=True)
 
 
+def test_a_question_in_the_background_waits_for_the_foreground(asked: Lab) -> None:
+    """`sudo id &` stops until fg."""
+    terminal = asked.spawn("alice", "bash", "--norc", "--noediting", "-i")
+    terminal.expect_exact("$ ")
+    terminal.sendline("sudo id &")
+    until(lambda: "T" in asked.run("ps", "-C", "sudo", "-o", "stat=").stdout, "sudo is stopped")
+    terminal.sendline("fg")
+    terminal.expect_exact(ASKED)
+    terminal.sendline("alice")
+    terminal.expect_exact("uid=0(root)")
+    terminal.close(force=True)
+
+
+def test_an_interrupt_while_pam_delays_its_answer(asked: Lab) -> None:
+    """^C after a wrong password: no other question follows."""
+    terminal = asked.spawn("alice", "bash", "-c", "sudo id; echo status $?; sleep 0.5")
+    terminal.expect_exact(ASKED)
+    terminal.sendline("wrong")
+    time.sleep(KEY_SECONDS)
+    terminal.sendcontrol("c")
+    terminal.expect(pexpect.EOF)
+    assert "sudo: 1 incorrect password attempt\r\nstatus 1\r\n" in terminal.before
+    assert ASKED not in terminal.before
+
+
+def test_a_terminal_that_goes_away_ends_the_question(asked: Lab) -> None:
+    """Nothing of sudo stays behind."""
+    terminal = asked.spawn("alice", "bash", "-c", "sudo id; sleep 0.5")
+    terminal.expect_exact(ASKED)
+    terminal.close(force=True)
+    until(lambda: asked.run("pgrep", "-x", "sudo").returncode == 1, "sudo has gone")
+
+
 def test_noninteractive_never_asks(asked: Lab) -> None:
     """With the very words that programs wait for."""
     for argv in (["sudo", "-n", "id"], ["sudo", "-n", "-v"], ["sudo", "-n", "-S", "id"]):
