@@ -46,7 +46,8 @@ class Calendars:
         issues: list[Issue] = []
         raw = read_checked(path.parent, path.name, issues, check_owner=self._check_owner)
         if issues:
-            raise InvalidValue(f"calendar {shown(name)}: {issues[0].file} {issues[0].message}")
+            where = "" if issues[0].file == shown(path.name) else f"{issues[0].file} "
+            raise InvalidValue(f"calendar {shown(name)}: {where}{issues[0].message}")
         if raw is None:
             raise InvalidValue(f"calendar {shown(name)}: there is no file {shown(str(path))}")
         return raw
