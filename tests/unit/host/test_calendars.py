@@ -122,7 +122,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
     calendars = Calendars(tmp_path, check_owner=False)
     assert refused(calendars, "missing") == f"calendar missing: there is no file {tmp_path}/missing"
     assert refused(calendars, "folder") == "calendar folder: cannot be read: Is a directory"
-    assert "cannot be read" in refused(calendars, "link")
+    assert refused(calendars, "link") == "calendar link: is a link"
     assert "not a regular file" in refused(calendars, "fifo")
     assert refused(calendars, "bad") == "calendar bad: line 1 is not a day: Christmas"
     assert refused(KeptCalendars({}), "bad") == "calendar bad was not kept"
