@@ -81,7 +81,7 @@ def _sudo_command(command: str, argv: Sequence[str], mode: Mode) -> str:
         words = words[1:]  # ours, not the person's
     arguments = " ".join(words)
     if mode in ("shell", "login-shell"):
-        arguments = unescaped(arguments)
+        arguments = unescaped(arguments[: 2 * MAX_SUDO_COMMAND_ARGS_BYTES + 2])  # more than can remain of it
     size = 0
     for index, character in enumerate(arguments):
         size += len(character.encode("utf-8", "replace"))

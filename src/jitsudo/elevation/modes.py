@@ -98,7 +98,7 @@ def without_shell(what: Invoked) -> str | None:
     """
     if what.mode not in ("shell", "login-shell") or len(what.argv) < 2:
         return None
-    return f"sudo {unescaped(' '.join(what.argv[1:]))}"[:MAX_HINT_CHARS]
+    return f"sudo {unescaped(' '.join(what.argv[1:])[: 2 * MAX_HINT_CHARS])}"[:MAX_HINT_CHARS]
 
 
 def unescaped(line: str) -> str:

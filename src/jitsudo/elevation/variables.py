@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from fnmatch import fnmatchcase
 
 from jitsudo.types import MAX_PATH_BYTES
 
@@ -35,6 +34,11 @@ NEVER_SET = "POSIXLY_CORRECT"
 # What identifies target and caller, and where programs are looked for.
 OURS = frozenset({"HOME", "LOGNAME", "MAIL", "PATH", "SHELL", "USER"})
 
+# Of thousands of variables each is looked at: exact names in one look-up, beginnings in one comparison.
+_NEVER = frozenset(name for name in NEVER_KEPT if not name.endswith("*"))
+_NEVER_BEGINNINGS = tuple(name[:-1] for name in NEVER_KEPT if name.endswith("*"))
+_HARMLESS = frozenset(name for name in KEPT_IF_HARMLESS if not name.endswith("*"))
+_HARMLESS_BEGINNINGS = tuple(name[:-1] for name in KEPT_IF_HARMLESS if name.endswith("*"))
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -46,7 +50,7 @@ def is_variable(name: str) -> bool:
 def is_never_kept(name: str, value: str) -> bool:
     """Whether it is dropped whatever a role says."""
     # "()" begins a function that bash would define, and once ran (CVE-2014-6271).
-    return value.startswith("()") or name == NEVER_SET or _matches(name, NEVER_KEPT)
+    return value.startswith("()") or name == NEVER_SET or name in _NEVER or name.startswith(_NEVER_BEGINNINGS)
 
 
 def is_kept(name: str, value: str, keep: Collection[str] = (), *, keep_all: bool = False) -> bool:
@@ -55,7 +59,7 @@ def is_kept(name: str, value: str, keep: Collection[str] = (), *, keep_all: bool
         return False
     if name == "TZ":
         return tz_is_sane(value)
-    if _matches(name, KEPT_IF_HARMLESS) and name not in keep:
+    if (name in _HARMLESS or name.startswith(_HARMLESS_BEGINNINGS)) and name not in keep:
         return not set(value) & set("/%")
     return keep_all or name in KEPT or name in keep
 
@@ -85,7 +89,3 @@ def first_of_each(entries: Sequence[str]) -> dict[str, str]:
         if name and equals and "\0" not in entry:
             found.setdefault(name, value)
     return found
-
-
-def _matches(name: str, patterns: Collection[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)

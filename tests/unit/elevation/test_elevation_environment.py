@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -219,6 +220,15 @@ def test_environment_of_a_shell(mode: Mode, argv: tuple[str, ...], told: str) ->
     """SHELL is what runs; SUDO_COMMAND is what was typed, as sudo writes it."""
     items = build_environment((), ALICE, ROOT, "/bin/zsh", argv, mode=mode)
     assert dict(item.split("=", 1) for item in items) == EXPECTED | {"SHELL": "/bin/zsh", "SUDO_COMMAND": told}
+
+
+def test_a_long_line_for_a_shell_costs_little() -> None:
+    """2 MiB of backslashes; what is told of it is what would be told of the whole."""
+    started = time.monotonic()
+    items = build_environment((), ALICE, ROOT, "/bin/sh", ("/bin/sh", "-c", "\\a" * 1_000_000), mode="shell")
+    told = next(item for item in items if item.startswith("SUDO_COMMAND="))
+    assert told == "SUDO_COMMAND=/bin/sh " + ("-c " + "a" * MAX_SUDO_COMMAND_ARGS_BYTES)[:MAX_SUDO_COMMAND_ARGS_BYTES]
+    assert time.monotonic() - started < 0.5
 
 
 def test_editor_gets_the_environment_of_the_person_it_runs_as() -> None:
