@@ -17,6 +17,7 @@ from jitsudo.types import AbsPath
 _MERGED = ("/bin/", "/sbin/", "/lib/", "/lib64/")
 
 
+MAX_KEPT_CHARS = 128
 SECURE_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
@@ -74,11 +75,18 @@ def lies_under(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-@lru_cache(maxsize=4096)
 def folders_above(path: str) -> tuple[AbsPath, ...]:
     """Every folder on the way to `path`, from `/` on: nothing is asked about a folder before those above it are safe."""
+    # What is kept must be small: callers choose paths, and one of 4 KiB has megabytes of folders above it.
+    return _short_folders_above(path) if len(path) <= MAX_KEPT_CHARS else _folders_above(path)
+
+
+def _folders_above(path: str) -> tuple[AbsPath, ...]:
     ends = [end for end in range(1, len(path)) if path[end] == "/"]
     return (AbsPath("/"), *(AbsPath(path[:end]) for end in ends))
+
+
+_short_folders_above = lru_cache(maxsize=512)(_folders_above)
 
 
 def only_root_can_redirect(path: str, world: World) -> bool:
@@ -191,7 +199,6 @@ def _merged(path: str) -> str:
     return f"/usr{path}" if path.startswith(_MERGED) else path
 
 
-@lru_cache(maxsize=4096)
 def other_spelling(path: AbsPath) -> AbsPath | None:
     """The path under which the usr-merge shows the same file; None where it shows none."""
     if path.startswith(_MERGED):

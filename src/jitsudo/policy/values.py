@@ -85,7 +85,7 @@ def _named_matches(type_: NamedType, text: str, place: Place) -> bool:
             return int_matches(IntRange(max(1, type_.least or 1), min(MAX_PORT, type_.most or MAX_PORT)), text)
         case "unit":
             unit = unit_name(text)
-            return unit is not None and (not type_.names or unit in {unit_name(name) for name in type_.names})
+            return unit is not None and (not type_.names or unit in _unit_names(type_.names))
         case "package":
             return text in type_.names if type_.names else bool(_PACKAGE.fullmatch(text)) and not text.endswith(".deb")
         case "duration":
@@ -137,12 +137,16 @@ def _is_within(inner: Network, outer: Network) -> bool:
     return isinstance(outer, ipaddress.IPv6Network) and inner.subnet_of(outer)
 
 
-@lru_cache(maxsize=4096)
 def unit_name(text: str) -> str | None:
     """A unit's full name: `nginx` is `nginx.service` (systemctl(1)). None for paths, globs and what is no unit's name."""
     if not _UNIT.fullmatch(text):
         return None
     return text if text.endswith(_UNIT_KINDS) and text not in _UNIT_KINDS else text + ".service"
+
+
+@lru_cache(maxsize=4096)
+def _unit_names(names: tuple[str, ...]) -> frozenset[str | None]:
+    return frozenset(map(unit_name, names))
 
 
 def seconds(text: str) -> int | None:
@@ -229,7 +233,7 @@ def _is_another_name(type_: NamedType, text: str, place: Place) -> bool:
         case "host":
             return text.lower().rstrip(".") in {name.lower() for name in type_.names}
         case "unit":
-            return bool(_PATTERN_CHARS & set(text)) or unit_name(text) in {unit_name(name) for name in type_.names}
+            return bool(_PATTERN_CHARS & set(text)) or unit_name(text) in _unit_names(type_.names)
         case "package":
             return _may_be_package(text, type_.names)
     return _overlaps(text, type_.names)
