@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from jitsudo.elevation.options import Options
 from jitsudo.types import UserName
 
 DEFAULT_PROMPT = "[sudo] password for %p: "
+_ESCAPE = re.compile("%([HhpuU%])")
 
 
 def password_prompt(options: Options, user_env: Sequence[str], caller: UserName, target: UserName, host: str) -> str:
@@ -24,12 +26,4 @@ def password_prompt(options: Options, user_env: Sequence[str], caller: UserName,
 def expand(template: str, caller: UserName, target: UserName, host: str) -> str:
     """`%H` the host's full name, `%h` its first label, `%p` `%u` the caller, `%U` the target, `%%` a percent sign."""
     values = {"H": host, "h": host.partition(".")[0], "p": caller, "u": caller, "U": target, "%": "%"}
-    found, rest = "", template
-    while rest:
-        before, percent, rest = rest.partition("%")
-        found += before
-        if percent:
-            known = rest[:1] in values
-            found += values[rest[0]] if known else "%"
-            rest = rest[1:] if known else rest
-    return found
+    return _ESCAPE.sub(lambda found: values[found[1]], template)
