@@ -97,7 +97,8 @@ class Sources:
     def find(self, pid: int) -> Source:
         """The source of the login that process `pid` belongs to. Never raises; blocks: call it in a thread.
 
-        Some 0.2 ms where it is remembered, some 15 µs for each process and 1 µs for each connection of the host where not.
+        Some 0.2 ms where it is remembered; where not, 5 ms, 4 µs for each TCP socket of the host, and 15 µs for each process
+        if who let the person in is no ancestor (tmux).
         The caller holds a pidfd of `pid`, and sees to it afterwards that the process still lives.
         """
         try:
@@ -259,7 +260,8 @@ class Sources:
     def _read(self, pid: int, name: str) -> bytes:
         """b"" if there is no such process."""
         try:
-            return (self._proc / str(pid) / name).read_bytes()
+            with open(f"{self._proc}/{pid}/{name}", "rb", buffering=0) as file:
+                return file.readall()
         except (FileNotFoundError, ProcessLookupError):
             return b""
 
