@@ -151,6 +151,32 @@ CASES = (
         ("tool -c /tmp/loot", "tool -t c", "tool -t a -c /tmp/loot"),
     ),
     Case(
+        "one sub-command of a sub-command",
+        '{command: /usr/bin/ip, subcommands: {"address|addr": {subcommands: {show: {operands: '
+        "[{literal: dev}, {one_of: [eth0]}]}}}}}",
+        "ip -br addr show dev eth0",
+        (
+            "ip link set eth0 down",
+            "ip netns exec x /usr/bin/sh",
+            "ip -batch /tmp/loot",
+            "ip -n x address show dev eth0",
+            "ip address add 10.0.0.1/8 dev eth0",
+            "ip address flush dev eth0",
+        ),
+    ),
+    Case(
+        "a folder to change to",
+        '{command: /usr/bin/env, options: {"-C, --chdir": {path: {under: /srv/app}}}, operands: [{command: '
+        "{command: /usr/bin/cat, operands: [{path: {under: /var/log/nginx}}]}}]}",
+        "env -C /srv/app /usr/bin/cat /var/log/nginx/access.log",
+        (
+            "env -C /etc /usr/bin/cat shadow",
+            "env -C /srv/app /usr/bin/cat ../../etc/shadow",
+            "env --chdir=/srv/app /usr/bin/cat /etc/shadow",
+            "env -C /srv/app -C ../../etc /usr/bin/cat shadow",
+        ),
+    ),
+    Case(
         "free operands, remote hosts forbidden",
         '{command: /usr/bin/systemctl, options: {"-H, --host": any, "-M, --machine": any}, operands: any}',
         "systemctl restart nginx",
@@ -186,7 +212,7 @@ CASES = (
 def the_world() -> MemoryWorld:
     """The usual host with the programs of the cases, other names of them, and ways around."""
     made = world()
-    for number, name in enumerate(("journalctl", "dd", "env", "timeout", "kill", "tool", "nice", "nohup", "sh")):
+    for number, name in enumerate(("journalctl", "dd", "env", "timeout", "kill", "tool", "nice", "nohup", "sh", "ip")):
         made.plant(f"/usr/bin/{name}", ino=900 + number)
     for name in ("systemctl", "tail", "rm", "tool"):
         made.plant(f"/usr/bin/hard-{name}", ino=made.entries[f"/usr/bin/{name}"].ino)
