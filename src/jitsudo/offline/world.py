@@ -41,6 +41,8 @@ class PresumedWorld:
         self._leaves_are_folders = leaves_are_folders
         self._folders: set[str] = {"/", *folders}
         self._numbers: dict[str, int] = {}
+        for folder in SECURE_FOLDERS:
+            self._folders.add(self._resolved(folder))
         for path in (*self._programs, *self._folders, *self._links):
             self._folders.update(_above(path))
 

@@ -137,6 +137,13 @@ def test_shells_edits_and_other_users_are_asked_for_as_with_sudo(tmp_path: Path)
     assert outcomes(tmp_path, rules, tests, role=role) == expected
 
 
+def test_command_lines_inside_others_are_looked_up_as_the_program_does(tmp_path: Path) -> None:
+    """By bare name on the secure path, where only the policy's programs are."""
+    rule = "{command: /usr/bin/env, operands: [{command: {command: /usr/bin/id, operands: [user]}}]}"
+    tests = ["run: env id root", "run: env /usr/bin/id root", "run: env id -u root", "run: env ls root", "run: env A=b id root"]
+    assert outcomes(tmp_path, rule, tests) == ["allow", "allow", "deny", "deny", "deny"]
+
+
 def test_pinned_programs_are_presumed_to_be_the_pinned_ones(tmp_path: Path) -> None:
     """A digest is the host's business."""
     rule = f"{{command: /opt/x, digest: sha256:{'0' * 64}}}"
