@@ -219,8 +219,6 @@ def _is_nested(rule: CommandRule, line: Sequence[str] | None, place: Place) -> b
 
 
 def _names_program(rule: CommandRule, text: str, place: Place) -> bool:
-    if text == rule.command:
-        return True
     path = on_secure_path(text, place.world) if "/" not in text else AbsPath(text) if text.startswith("/") else None
     return path is not None and is_same_program(path, rule.command, place.world)
 

@@ -217,6 +217,25 @@ def test_a_rule_may_name_its_arguments_word_by_word() -> None:
     assert not allowed(rule, "kill", "-9", "300")
 
 
+def test_after_two_dashes_a_word_that_looks_like_an_option_is_an_operand() -> None:
+    """`kill -- -1` ends every process there is; `kill -1`, as a list in a rule, sends a signal."""
+    known = KNOWN + '/usr/bin/kill:\n  options: {"-1": flag, "-q": flag}\n'
+    rule = '{command: /usr/bin/kill, operands: [{literal: "-1"}, {int: {min: 300}}]}'
+    assert allowed(rule, "kill", "-1", "300", known=known)
+    assert not allowed(rule, "kill", "--", "-1", "300", known=known)
+    assert not allowed(rule, "kill", "--", "-1", known=known)
+    assert not allowed('{command: /usr/bin/kill, operands: [{literal: "-1"}]}', "kill", "--", "-1", known=known)
+
+
+def test_a_rule_with_options_names_none_among_its_operands() -> None:
+    """One way to say it is enough; a list of words says nothing of an option beside it."""
+    rule = '{command: /usr/bin/kill, options: {"-q": flag}, operands: [{literal: "-HUP"}]}'
+    assert not allowed(rule, "kill", "-HUP")
+    assert not allowed(rule, "kill", "-q", "-HUP")
+    subcommands = '{command: /usr/bin/kill, subcommands: {x: {}}, operands: [{literal: "-HUP"}]}'
+    assert not allowed(subcommands, "kill", "-HUP")
+
+
 def test_a_list_with_options_in_it_has_no_relative_paths() -> None:
     """What an option that nobody has described does to them is not known."""
     rule = '{command: /usr/bin/kill, operands: [{literal: "-C"}, {path: {under: /srv}, count: 2}]}'
