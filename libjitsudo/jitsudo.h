@@ -1,0 +1,135 @@
+/*
+ * libjitsudo: ask jitsudo's daemon, on behalf of a program that somebody else wrote (sudo, sshd, su, login).
+ *
+ * No threads, no global state, no signals sent, blocked or handled, nothing written to any descriptor but the socket, which
+ * is never 0, 1 or 2. Whatever goes wrong is a status other than JITSUDO_OK, within the deadline: two seconds in which
+ * the daemon says nothing.
+ *
+ * This is a static library for jitsudo's own front ends, and its interface is not stable. json-c holds the values; the
+ * parser and the writer are here, because json-c's parser takes doubled keys and its writer goes on without memory.
+ */
+#ifndef JITSUDO_H
+#define JITSUDO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct json_object;
+
+#define JITSUDO_FOLDER "/run/jitsudo"
+#define JITSUDO_SOCKET "decide"
+#define JITSUDO_INTERFACE "io.jitsudo.Decide."
+#define JITSUDO_SILENCE_MS 2000
+#define JITSUDO_MAX_FRAME ((size_t)16 * 1024 * 1024)
+#define JITSUDO_MAX_DEPTH 16
+#define JITSUDO_MAX_DESCRIPTORS 16
+
+#define JITSUDO_SENTENCE 1024 /* bytes, the terminating NUL included */
+
+enum jitsudo_status {
+    JITSUDO_OK = 0,
+    /* Outages: the daemon cannot be asked, or did not answer with sense. */
+    JITSUDO_ABSENT,         /* nobody listens */
+    JITSUDO_NOT_ROOTS,      /* the folder, the socket or the listener is not the expected owner's alone */
+    JITSUDO_SILENT,         /* the deadline passed */
+    JITSUDO_DISCONNECTED,   /* the connection ended before the answer */
+    JITSUDO_NOT_UNDERSTOOD, /* the answer is not what the protocol says */
+    JITSUDO_DAEMON_FAILED,  /* the daemon answered that it failed */
+    /* Everything else is a refusal, for root too. */
+    JITSUDO_REFUSED,     /* the daemon refused the call */
+    JITSUDO_TOO_LARGE,   /* the call does not fit into a frame */
+    JITSUDO_INTERRUPTED, /* the program's tick said to give up */
+    JITSUDO_NO_MEMORY,
+    JITSUDO_MISUSED, /* a bug in the caller */
+};
+
+/* What to tell the person. Both texts always end in NUL, are valid UTF-8 and hold nothing that steers a terminal. */
+struct jitsudo_fault {
+    enum jitsudo_status status;
+    char code[64]; /* the daemon's, of a refusal; else empty */
+    char message[JITSUDO_SENTENCE];
+    char hint[JITSUDO_SENTENCE]; /* empty: none */
+};
+
+/* All zero is fit for production. */
+struct jitsudo_options {
+    const char *folder;       /* NULL: /run/jitsudo. Absolute */
+    const char *socket;       /* NULL: decide. A name in the folder */
+    uid_t owner;              /* of the folder, the socket and the listener: 0, except in tests */
+    unsigned int silence_ms;  /* 0: 2000. Never more than 2000 */
+    unsigned int patience_ms; /* 0: as long as the daemon says that it is at work. Limit of one whole call, or of connecting */
+    /* Called about every 100 ms while waiting, and after each signal; true: give up. May be NULL. */
+    bool (*tick)(void *context);
+    /* Called with what is awaited (fit for a terminal), each second that the daemon asks for patience. May be NULL. */
+    void (*pending)(const char *awaited, void *context);
+    void *context;
+};
+
+struct jitsudo; /* one connection */
+
+/* Whether root, outside a session, may go on as if there were no daemon. Never true for JITSUDO_OK. */
+bool jitsudo_is_outage(enum jitsudo_status status);
+
+/* Connect, after looking at who owns the folder and the socket, and then at who listens. `options` (may be NULL) is copied.
+ * On JITSUDO_OK, *client is to be closed with jitsudo_close; else it is NULL, and *fault says why. */
+enum jitsudo_status jitsudo_connect(
+    const struct jitsudo_options *options, struct jitsudo **client, struct jitsudo_fault *fault);
+
+/* One call and its final answer. `parameters` stays the caller's. `descriptors` go along, and stay open here.
+ * On JITSUDO_OK, *reply is the object "parameters", to be released with json_object_put; else it is NULL.
+ * After anything but JITSUDO_OK, JITSUDO_REFUSED and JITSUDO_DAEMON_FAILED the connection is of no further use. */
+enum jitsudo_status jitsudo_call(struct jitsudo *client, const char *method, struct json_object *parameters,
+    const int *descriptors, size_t count, struct json_object **reply, struct jitsudo_fault *fault);
+
+/* NULL is permitted. errno stays what it was. */
+void jitsudo_close(struct jitsudo *client);
+
+/* --- Building calls. A failed allocation anywhere makes the outermost result false or NULL: NULL never turns into null. --- */
+
+struct json_object *jitsudo_object(void);
+struct json_object *jitsudo_array(void);
+/* A string, or {"base64": ...} where the bytes are not UTF-8. */
+struct json_object *jitsudo_text(const char *bytes);
+struct json_object *jitsudo_text_of(const void *bytes, size_t size);
+/* A list of texts, from a vector that ends in NULL; a NULL vector is an empty list. */
+struct json_object *jitsudo_texts(const char *const *vector);
+struct json_object *jitsudo_boolean(bool value);
+struct json_object *jitsudo_number(long long value);
+/* Take `value`, which is released if it cannot be added. False where object, array or value is NULL, or without memory. */
+bool jitsudo_put(struct json_object *object, const char *key, struct json_object *value);
+bool jitsudo_put_null(struct json_object *object, const char *key);
+bool jitsudo_push(struct json_object *array, struct json_object *value);
+
+/* --- Reading answers. json-c would turn any value into a string, and a missing one into NULL. --- */
+
+/* The string of that key, without NUL, owned by `object`; NULL where it is missing, null or anything else. */
+const char *jitsudo_string(struct json_object *object, const char *key);
+/* Whether the key's value is exactly this string. */
+bool jitsudo_is(struct json_object *object, const char *key, const char *expected);
+/* Whether the key is missing or null. */
+bool jitsudo_is_null(struct json_object *object, const char *key);
+/* Whether `object` is an object, and each of its keys is in `keys` (which ends in NULL). */
+bool jitsudo_only(struct json_object *object, const char *const *keys);
+/* The text of a wire text, to be released with free: a string or {"base64": ...}, without NUL.
+ * JITSUDO_OK, JITSUDO_NOT_UNDERSTOOD or JITSUDO_NO_MEMORY (and *text is NULL). */
+enum jitsudo_status jitsudo_read_text(struct json_object *value, char **text);
+/* The list of wire texts of that key, as a vector that ends in NULL; never an empty one. Release with jitsudo_free_vector. */
+enum jitsudo_status jitsudo_read_texts(struct json_object *object, const char *key, char ***vector);
+void jitsudo_free_vector(char **vector);
+
+/* --- For people --- */
+
+/* Copy `text` into `output`, cut at a character's end, with whatever could steer a terminal or a log written out as \x1b
+ * (CVE-2023-28486), bytes that are not UTF-8 included; NULL counts as empty. */
+void jitsudo_printable(const char *text, char *output, size_t size);
+
+/* --- The parser alone, for tests and fuzzing --- */
+
+/* One JSON object, strictly: no doubled keys, no floats, no integers past 2^53, no lone surrogates, nothing after it, at most
+ * JITSUDO_MAX_DEPTH levels. NULL is what it is not, and *status says which. */
+struct json_object *jitsudo_parse(const char *bytes, size_t size, enum jitsudo_status *status);
+/* The frame of a value without its NUL, to be released with free; NULL without memory or for what is not of the protocol. */
+char *jitsudo_write(struct json_object *value, size_t *size, enum jitsudo_status *status);
+
+#endif
