@@ -26,6 +26,7 @@ from jitsudo.host.journal import CommandFacts
 from jitsudo.host.peer import Peer
 from jitsudo.host.redaction import Parts, secret_parts
 from jitsudo.host.shells import listed_shells
+from jitsudo.policy.grammar import grammar_of
 from jitsudo.policy.verdict import Action
 from jitsudo.types import AbsPath
 from jitsudo.wire.calls import Check
@@ -113,7 +114,7 @@ class Asking:
         policy = self._state.policy
         if policy is None or what.path is None or what.mode != "command":
             return frozenset()
-        return secret_parts(policy.policy.grammars.get(what.path), what.argv)
+        return secret_parts(grammar_of(policy.policy.grammars, what.path), what.argv)
 
     async def _cwd(self, behind: Behind, descriptors: Descriptors) -> AbsPath:
         try:

@@ -94,3 +94,16 @@ Grammars = Mapping[str, Grammar]
 """By path; a program with several paths stands under each."""
 
 NO_GRAMMARS: Grammars = {}
+
+# usr-merge (file-hierarchy(7)): these top-level folders are links into /usr.
+_MERGED = ("/bin/", "/sbin/")
+
+
+def grammar_of(grammars: Grammars, path: str) -> Grammar | None:
+    """The grammar of the program at a path, by whichever of its two names under the usr-merge."""
+    found = grammars.get(path)
+    if found is None and path.startswith(_MERGED):
+        return grammars.get(f"/usr{path}")
+    if found is None and path.startswith(("/usr/bin/", "/usr/sbin/")):
+        return grammars.get(path.removeprefix("/usr"))
+    return found

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterator
 
 from jitsudo.policy.findings import Finding, FindingCode, Severity
-from jitsudo.policy.grammar import Grammars, WayOut
+from jitsudo.policy.grammar import Grammars, WayOut, grammar_of
 from jitsudo.policy.lint_risks import Risk, Risks
 from jitsudo.policy.lint_types import is_broad, is_free, nested, operands_of, reached, shapes, types_of, unusable_folder
 from jitsudo.policy.lint_ways import openings
@@ -95,7 +95,7 @@ class _RuleLint:
         users = " or ".join(self._role.run_as.users)
         severity: Severity = "warning" if "root" in self._role.run_as.users else "note"
         limited = any(True for _ in nested(rule.shape))
-        for opening in openings(rule, self._grammars.get(rule.command), risk):
+        for opening in openings(rule, grammar_of(self._grammars, rule.command), risk):
             if limited and opening.way == "runs-program" and not opening.chosen:
                 continue  # the rule says which, and that command line is looked at by itself
             by, how = (f" {opening.by}" if opening.by else ""), (f": {opening.how}" if opening.how else "")
@@ -107,7 +107,7 @@ class _RuleLint:
 
     def _paths(self, rule: CommandRule, name: str, risk: Risk | None) -> Iterator[Finding]:
         """Where the operands are limited, but to folders that hold commands or secrets."""
-        known = self._grammars.get(rule.command)
+        known = grammar_of(self._grammars, rule.command)
         ways = {way.way for way in risk.ways if way.operands} if risk is not None else set()
         ways |= set(known.shape.operands) if known is not None else set()
         for operand in operands_of(rule.shape):

@@ -10,7 +10,7 @@ import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from jitsudo.policy.grammar import Grammar, GrammarShape, KnownOption, Order, Syntax, ValueKind
+from jitsudo.policy.grammar import Grammar, GrammarShape, KnownOption, Order, Syntax, ValueKind, grammar_of
 from jitsudo.policy.nodes import Pos
 from jitsudo.policy.reader import Reader, unknown
 from jitsudo.policy.rules import AnyValue, CommandLine, Flag, LiteralText, OneOf, Operand, Option, Shape, Subcommand
@@ -63,7 +63,7 @@ class Merger:
 
     def syntax(self, command: AbsPath, said: tuple[Pos, Syntax] | None) -> Syntax:
         """The syntax of a rule on `command`."""
-        grammar = self._grammars.get(command)
+        grammar = grammar_of(self._grammars, command)
         if grammar is None:
             return said[1] if said else "getopt"
         if said is None or said[1] in ("literal", grammar.syntax):
@@ -75,7 +75,7 @@ class Merger:
 
     def merge(self, command: AbsPath, syntax: Syntax, draft: Draft) -> Merged:
         """The rule's shape and grammar."""
-        grammar = self._grammars.get(command)
+        grammar = grammar_of(self._grammars, command)
         self._name = posixpath.basename(command)
         self._syntax = syntax
         if grammar is not None and grammar.unreadable and syntax != "literal":

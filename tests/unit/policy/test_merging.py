@@ -129,6 +129,13 @@ def test_a_rule_that_adds_nothing_shares_the_programs_grammar() -> None:
     assert good('{command: /usr/bin/find, options: {"-name": any}}', known).shape.syntax == "single-dash"
 
 
+@pytest.mark.parametrize("command", ["/bin/tail", "/usr/bin/dd"])
+def test_a_program_is_known_by_both_its_names_under_the_usr_merge(command: str) -> None:
+    """/bin and /usr/bin are one folder; /usr/local/bin is another."""
+    assert good(f"{{command: {command}}}").grammar_known
+    assert not good("{command: /usr/local/bin/tail}").grammar_known
+
+
 def test_only_the_spellings_that_the_rule_names_are_the_rules() -> None:
     """The grammar knows the others, so that they can be refused by name."""
     rule = good('{command: /usr/bin/tail, options: {"-n": int}}')
