@@ -100,6 +100,7 @@ def test_what_is_shown_of_a_line_is_short_and_harmless() -> None:
     by = grammar()
     assert why_not(by, "--\x1b[31m") == "'--\\x1b[31m' is not an option that is known"
     assert why_not(by, "--" + "x" * 100) == f"'--{'x' * 62}…' is not an option that is known"
+    assert why_not(grammar(), "--" + "x" * 62) == f"'--{'x' * 62}' is not an option that is known"
 
 
 def test_an_abbreviation_is_named_as_such() -> None:
