@@ -320,3 +320,13 @@ def test_suggest_names_roles_that_would_really_help() -> None:
     nobody = Person(Uid(1009), UserName("mallory"), Uid(1009))
     assert suggest(act("true", person=nobody), policy, HOST, NOW, world(), PROVEN) == ()
     assert suggest(act("true", person=BOB), policy, HOST, NOW, world(), PROVEN) == ("bobs",)
+
+
+def test_of_several_rules_the_first_by_place_is_named() -> None:
+    """In whatever order the role has them."""
+    policy = role("allow: [{command: /usr/bin/true, operands: any},\n  {command: /usr/bin/true}, {command: /usr/bin/id}]")
+    one = policy.roles[RoleName("r")]
+    for rules in (one.rules, one.rules[::-1]):
+        verdict = decide(act("true"), replace(policy, roles={one.name: replace(one, rules=rules)}))
+        assert isinstance(verdict, Allow)
+        assert verdict.rule == "web.yaml:8"
