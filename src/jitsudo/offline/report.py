@@ -29,6 +29,7 @@ _RULES: Final = {
     "dead-rule": "A rule or guardrail never matters",
     "bare-shell": "A role includes a shell",
     "root-equivalent": "A role is root, and does not say so",
+    "not-enforced": "This version cannot do it yet, and refuses",
 }
 
 Json = dict[str, object]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from jitsudo.errors import InvalidValue
@@ -77,7 +77,8 @@ def _run(test: InlineTest, name: str, policy: Policy, writable: tuple[AbsPath, .
         case = case_of(test, role, policy, writable)
     except InvalidValue as error:
         return TestResult(name, test, None, (f"{error.sentence}" + (f" ({error.hint})" if error.hint else ""),))
-    found = explain(case.action, case.policy, case.grants, case.host, case.now, case.world, case.circumstances)
+    alone = replace(case.policy, roles={role.name: case.policy.roles[role.name]})
+    found = explain(case.action, alone, case.grants, case.host, case.now, case.world, case.circumstances)
     return TestResult(name, test, outcome_of(found.verdict), found.lines)
 
 

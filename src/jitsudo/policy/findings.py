@@ -28,6 +28,7 @@ FindingCode = Literal[
     "dead-rule",
     "bare-shell",
     "root-equivalent",
+    "not-enforced",  # this version understands it, and refuses at run time
 ]
 
 

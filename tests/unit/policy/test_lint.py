@@ -169,10 +169,10 @@ CASES = {
     "an edit by pattern": ('- edit: [{glob: "/srv/*"}]', []),
     "an edit elsewhere": ("- edit: [{path: {under: /srv}}]", []),
     "an unwatched shell": ("- shell: {intercept: false}", ["bare-shell"]),
-    "a watched shell": ("- shell: {intercept: true}", ["bare-shell"]),
-    "a listed shell": ("- shell: {intercept: true, only: listed}", ["root-equivalent"]),
+    "a watched shell": ("- shell: {intercept: true}", ["bare-shell", "not-enforced"]),
+    "a listed shell": ("- shell: {intercept: false, only: listed}", ["not-enforced", "root-equivalent"]),
     "a shell twice": (
-        "- shell: {intercept: true}\n      - shell: {intercept: true}",
+        "- shell: {intercept: false}\n      - shell: {intercept: false}",
         ["bare-shell", "bare-shell", "dead-rule"],
     ),
 }  # fmt: skip
@@ -241,6 +241,14 @@ def test_a_guardrail_that_nobody_lists_is_idle() -> None:
     assert codes(findings(rule, rest=idle)) == ["dead-rule"]
     assert findings(rule, rest=idle.replace("then", "always: true, then")) == ()
     assert findings(rule, rest=idle, role="guardrails: [g]") == ()
+
+
+def test_what_this_version_does_not_enforce_is_told() -> None:
+    """Of roles and guardrails, too: it would refuse only when it is used."""
+    rest = "guardrails: {g: {always: true, match: {command: rm}, then: record, message: m}}"
+    found = findings("      - {command: /bin/cat}", role="record: true", rest=rest)
+    assert codes(found) == ["not-enforced", "not-enforced"]
+    assert "role r uses `record`" in found[1].message
 
 
 def test_whoever_may_ask_and_approve_is_told() -> None:
