@@ -129,12 +129,19 @@ def _shown(text: str) -> str:
 
 
 def _same_name(answered: str, asked: str) -> bool:
-    """Directories may write a name in another case, and with a domain or without: `DOM\\alice`, `alice@dom`, `Alice`."""
-    return answered == asked or _bare(answered) == _bare(asked)
+    """Directories may write a name in another case, and with a domain or without: `DOM\\alice`, `alice@dom`, `Alice`.
+
+    Two domains are compared where both are written alike; which short name belongs to which long one, the directory knows.
+    """
+    one, other = _parts(answered), _parts(asked)
+    return one[1] == other[1] and all(not a or not b or a == b for a, b in ((one[0], other[0]), (one[2], other[2])))
 
 
-def _bare(name: str) -> str:
-    return name.rpartition("\\")[2].partition("@")[0].casefold()
+def _parts(name: str) -> tuple[str, str, str]:
+    """The short domain, the bare name, the long domain; "" where there is none."""
+    short, _, rest = name.casefold().rpartition("\\")
+    bare, _, long = rest.partition("@")
+    return short, bare, long
 
 
 class SystemAccounts(Accounts):

@@ -141,6 +141,15 @@ def test_an_answer_about_another_name_is_refused(directory: Directory, answered:
     assert "cannot be right: it is that of " in wrong(lambda: directory.by_name("alice"))
 
 
+@pytest.mark.parametrize(("asked", "answered"), [("alice@a.example", "alice@b.example"), ("A\\alice", "B\\alice")])
+def test_the_alice_of_another_domain_is_another(directory: Directory, asked: str, answered: str) -> None:
+    """Where both names say which."""
+    directory.users[asked] = passwd(answered, 1000)
+    wrong(lambda: directory.by_name(asked))
+    directory.users[asked] = passwd(asked.upper(), 1000)
+    assert directory.by_name(asked) is not None
+
+
 @pytest.mark.parametrize("asked", ["alice", "Alice", "DOM\\alice", "alice@dom.example", "DOM\\ALICE"])
 def test_a_name_may_be_written_as_directories_do(directory: Directory, asked: str) -> None:
     """In another case, with its domain or without; the account has the name that the directory gives it."""
