@@ -13,7 +13,7 @@ from jitsudo.policy.matching import MATCHES, refusal_of
 from jitsudo.policy.model import Policy, Role
 from jitsudo.policy.nodes import Pos
 from jitsudo.policy.paths import Place, both_ways_are_roots, is_same_program, shortest
-from jitsudo.policy.rules import ArgumentType, CommandRule, EditRule, LiteralText, OneOf, Rule, ShellRule, where
+from jitsudo.policy.rules import CommandRule, EditRule, Rule, ShellRule, where
 from jitsudo.policy.values import argument_matches
 from jitsudo.policy.verdict import Action, Deny, DenyCode, Host, Source
 from jitsudo.types import AbsPath, Moment, UserName
@@ -190,24 +190,15 @@ def _edit_finding(rule: EditRule, action: Action, place: Place) -> RuleFinding:
 
 
 def _editable(rule: EditRule, name: str, place: Place) -> AbsPath | None:
-    """Where the file is, if it is one of the rule's and nobody but root could exchange it."""
+    """Where the file is, if it is one of the rule's, by its full name, and nobody but root could exchange it."""
     path = place.absolute(name)
     real = place.world.real_path(path) if path and not name.startswith("-") and not name.endswith("/") else None
-    if path is None or real is None or not any(_is_file_of(type_, path, place) for type_ in rule.files):
+    if path is None or real is None or not any(argument_matches(type_, shortest(path), place) for type_ in rule.files):
         return None
     facts = place.world.facts(real)
     if facts is not None and facts.kind != "file":
         return None
     return real if both_ways_are_roots(shortest(path), real, place.world) else None
-
-
-def _is_file_of(type_: ArgumentType, path: AbsPath, place: Place) -> bool:
-    """Files are compared by their full names, however they were typed."""
-    if isinstance(type_, LiteralText):
-        return shortest(path) == type_.text
-    if isinstance(type_, OneOf):
-        return shortest(path) in type_.texts
-    return argument_matches(type_, shortest(path), place)
 
 
 # -- shell -----------------------------------------------------------------------------------------------------------
