@@ -82,9 +82,10 @@ class Merger:
             if draft.options or draft.subcommands or draft.operands:
                 message = f"no model describes the command line of {self._name}: only rules with `syntax: literal` can allow it"
                 self._reader.error(draft.pos, message)
-            syntax = "literal"
+            # What is wrong is said; without arguments a rule is literal enough.
+            return self._literal(command, Draft(draft.pos, harmless=draft.harmless), known=True)
         if syntax == "literal":
-            return self._literal(command, draft, grammar is not None)
+            return self._literal(command, draft, known=grammar is not None)
         known = grammar.shape if grammar else None
         order: Order = (known.order or grammar.order) if grammar and known else "permute"
         shape, read_by = self._shape(draft, known, order, [], harmless=True)
@@ -102,7 +103,7 @@ class Merger:
             return made
         return self._kept.setdefault((command, syntax, shape.order, read_by.options), made)
 
-    def _literal(self, command: AbsPath, draft: Draft, known: bool) -> Merged:
+    def _literal(self, command: AbsPath, draft: Draft, *, known: bool) -> Merged:
         for key, said in (("order", draft.order), ("options", draft.options), ("subcommands", draft.subcommands)):
             if said is not None:
                 self._reader.error(draft.pos, f"syntax: literal compares word by word, without {key}")

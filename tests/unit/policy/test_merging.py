@@ -344,9 +344,10 @@ def test_a_syntax_that_contradicts_the_grammar_is_an_error() -> None:
 
 def test_an_unreadable_program_takes_literal_rules_only() -> None:
     """A rule without arguments is literal enough."""
-    assert read("{command: /usr/bin/ps, operands: [any]}")[1][0] == (
-        "web.yaml:1:1: no model describes the command line of ps: only rules with `syntax: literal` can allow it"
-    )
+    for arguments in ("operands: [any]", 'options: {"-a": flag}, order: posix', "subcommands: {a: {}}"):
+        assert read(f"{{command: /usr/bin/ps, {arguments}}}")[1] == [
+            "web.yaml:1:1: no model describes the command line of ps: only rules with `syntax: literal` can allow it"
+        ]
     assert good("{command: /usr/bin/ps}").shape.syntax == "literal"
     rule = good("{command: /usr/bin/ps, syntax: literal, operands: [{literal: aux}]}")
     assert rule.grammar_known
