@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterator
+from itertools import takewhile
 from typing import Final
 
 from jitsudo.errors import Failed, InvalidValue
@@ -62,8 +66,10 @@ class _Writer:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._comments = list(layout.comments)
+        self._comments = deque(layout.comments)
         self._out: list[str] = []
+        lines = enumerate(layout.lines)
+        self._starts = [n for n, text in lines if text.strip() and not text.lstrip().startswith("#")]
 
     def write(self) -> str:
         """The text of the whole file."""
@@ -78,7 +84,7 @@ class _Writer:
     def _flush(self, before: int, indent: int, least_column: int = 0) -> None:
         """Write the comments that stand before a line, each on its own."""
         while self._comments and self._comments[0].line < before and self._comments[0].column >= least_column:
-            comment = self._comments.pop(0)
+            comment = self._comments.popleft()
             self._blank(comment.line)
             self._out.append(" " * indent + comment.text)
 
@@ -89,11 +95,15 @@ class _Writer:
 
     def _trailing(self, first: int, last: int) -> str:
         """The comment at the end of what stands on these lines; more than one, or one inside, cannot stay at an end."""
-        here = [one for one in self._comments if first <= one.line <= last]
+        here = [one for one in self._until(last + 1) if first <= one.line]
         if len(here) == 1 and not here[0].own and here[0].line == last:
             self._comments.remove(here[0])
             return "  " + here[0].text
         return ""
+
+    def _until(self, line: int) -> Iterator[Comment]:
+        """The comments that stand before a line, and are not written yet."""
+        return takewhile(lambda one: one.line < line, self._comments)
 
     # -- blocks ------------------------------------------------------------------------------------------------------
 
@@ -115,15 +125,13 @@ class _Writer:
     def _next_line(self, piece: Piece) -> int:
         """The line up to which comments belong to a block: those that are indented like it, without a gap to the next."""
         line = self._comments[0].line
-        for comment in self._comments:
+        at = bisect_left(self._starts, max(piece.end_line, line))
+        following = self._starts[at] if at < len(self._starts) else len(self._layout.lines)
+        for comment in self._until(following):
             if comment.column < piece.column or not comment.own:
                 break
             line = comment.line + 1
-        following = min((n for n in self._starts() if n > piece.end_line - 1 and n >= self._comments[0].line), default=line)
-        return min(line, following)
-
-    def _starts(self) -> list[int]:
-        return sorted({n for n, text in enumerate(self._layout.lines) if text.strip() and not text.lstrip().startswith("#")})
+        return line
 
     def _entry(self, prefix: str, key: Piece, value: Piece, indent: int, *, first: bool = False) -> None:
         if not first:
@@ -152,7 +160,7 @@ class _Writer:
 
     def _fits(self, head: str, piece: Piece) -> bool:
         """Whether a flow collection may stay on one line: it is short enough, and no comment stands inside."""
-        inside = [one for one in self._comments if piece.line <= one.line < piece.end_line]
+        inside = any(piece.line <= one.line for one in self._until(piece.end_line))
         return not inside and len(head) + 1 + len(_flow(piece)) <= WIDTH
 
     def _value(self, head: str, piece: Piece, indent: int, line: int) -> None:
