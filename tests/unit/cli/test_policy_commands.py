@@ -49,6 +49,13 @@ def test_check_says_nothing_of_a_good_policy(file: Path, capsys: pytest.CaptureF
     assert (out, err) == ("", "the policy is valid, 1 roles: 0 errors, 0 warnings, 0 notes, 1 tests\n")
 
 
+def test_our_examples_pass_as_strictly(capsys: pytest.CaptureFixture[str]) -> None:
+    """With tests of their own, and laid out."""
+    assert main(["policy", "check", "--strict", str(ROOT / "policies")]) == ExitStatus.OK
+    assert "0 warnings" in capsys.readouterr().err
+    assert main(["policy", "fmt", "--check", str(ROOT / "policies")]) == ExitStatus.OK
+
+
 def test_warnings_fail_only_where_strict(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And lint can be left out."""
     file.write_text(RISKY)
