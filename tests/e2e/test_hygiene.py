@@ -398,8 +398,8 @@ def test_htop(screen: Screen) -> None:
 def test_tmux_inside(screen: Screen) -> None:
     """A whole tmux of root's in the session: its windows work, detaching ends sudo, and the server ends with the session."""
     before = screen.settings()
-    screen.types("sudo as-told 'PS1=inner: tmux -L inner -f /dev/null new-session sh'", "Enter")
-    screen.waits_for("inner:")
+    screen.types("sudo as-told 'tmux -L inner -f /dev/null new-session sh'", "Enter")
+    screen.waits_for("[0] 0:sh")
     screen.types("id -u; stty size", "Enter")
     shown = screen.waits_for("23 80")
     assert "\n0\n" in shown
