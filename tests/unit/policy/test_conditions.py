@@ -82,6 +82,15 @@ def test_suggestions_know_where_the_person_is() -> None:
     assert suggest(act("true"), policy, HOST, NOW, world(), Circumstances(source=HOME)) == ()
 
 
+def test_a_role_that_cannot_be_asked_for_now_is_no_suggestion() -> None:
+    """Though a grant of it could be used; a standing role needs no asking."""
+    policy = role('when: {hours: "Mon-Fri 08:00-18:00"}', "timezone: UTC")
+    assert suggest(act("true"), policy, HOST, NOW, world()) == ()
+    assert suggest(act("true"), policy, HOST, LATER, world()) == (R,)
+    standing = role("request: none\nuntil: 2027-01-01")
+    assert suggest(act("true"), standing, HOST, NOW, world()) == (R,)
+
+
 PRICE = """
 when: {hours: {at: "Mon-Fri 08:00-18:00", strict: true}, source: [10.20.0.0/16], otherwise: {approvals: 2}}
 request: {max_duration: 1h, approvals: 1, from: "group:leads"}

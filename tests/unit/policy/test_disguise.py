@@ -46,7 +46,9 @@ def on() -> MemoryWorld:
 def fires(match: str, *argv: str, known: str = "", cwd: str = "/") -> bool:
     policy = load(f"version: 1\nguardrails:\n  g: {{match: {match}, then: deny, message: No.}}\n")
     place = Place(on(), AbsPath(cwd), "alice", grammars(known) if known else {})
-    return check_guardrail(policy.guardrails["g"], lines_of(act(*argv, cwd=cwd), (), place), place).fired
+    found = check_guardrail(policy.guardrails["g"], lines_of(act(*argv, cwd=cwd), (), place), place)
+    assert found.fault is None
+    return found.fired
 
 
 HOSTS = '{command: /usr/bin/systemctl, any_option: ["-H, --host", "--root"]}'
