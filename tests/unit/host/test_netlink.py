@@ -10,9 +10,10 @@ import struct
 from collections.abc import Callable
 from types import TracebackType
 
+import pyroute2
 import pytest
+from pyroute2.netlink.exceptions import NetlinkError
 
-from jitsudo.host import netlink
 from jitsudo.host.netlink import TcpSocket, is_own, normal, tcp_sockets
 
 
@@ -64,82 +65,53 @@ def test_a_mapped_address_is_the_one_that_it_maps() -> None:
 
 # -- answers that are none -------------------------------------------------------------------------------------------
 
-
-def message(kind: int, body: bytes = b"", *, length: int | None = None) -> bytes:
-    whole = 16 + len(body) if length is None else length
-    return struct.pack("=IHHII", whole, kind, 0, 1, 0) + body
+FAR = ipaddress.ip_address("192.0.2.7")
 
 
-ERROR, DONE, ROUTE = 2, 3, 24
-
-
-def kernel(monkeypatch: pytest.MonkeyPatch, *answers: tuple[bytes, int, int]) -> None:
-    """Let a kernel of the test's own answer: data, flags of recvmsg(2), the port that it comes from."""
+def kernel(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], list[dict[str, object]]]) -> None:
+    """Let a kernel of the test's own answer."""
 
     class Kernel:
-        def __init__(self, *_: object) -> None:
-            self._answers = iter(answers)
-
         def __enter__(self) -> Kernel:
             return self
 
         def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
             pass
 
-        def settimeout(self, seconds: float) -> None:
-            assert seconds > 0
+        def bind(self) -> None:
+            pass
 
-        def bind(self, address: tuple[int, int]) -> None:
-            assert address == (0, 0)
+        def get_sock_stats(self, **_: object) -> list[dict[str, object]]:
+            return answer()
 
-        def sendto(self, data: bytes, address: tuple[int, int]) -> int:
-            assert address == (0, 0)
-            return len(data)
+        def route(self, *_: object, **__: object) -> list[dict[str, object]]:
+            return answer()
 
-        def recvmsg(self, _size: int) -> tuple[bytes, list[object], int, tuple[int, int]]:
-            answer = next(self._answers, None)
-            if answer is None:
-                raise TimeoutError("timed out")
-            return answer[0], [], answer[1], (answer[2], 0)
-
-    monkeypatch.setattr(netlink.socket, "socket", Kernel)
+    monkeypatch.setattr(pyroute2, "DiagSocket", Kernel)
+    monkeypatch.setattr(pyroute2, "IPRoute", Kernel)
 
 
-def route(kind: int) -> bytes:
-    return message(ROUTE, struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, 254, 0, 0, kind, 0))
+def failing(error: Exception) -> Callable[[], list[dict[str, object]]]:
+    def answer() -> list[dict[str, object]]:
+        raise error
+
+    return answer
 
 
-FAR = ipaddress.ip_address("192.0.2.7")
-
-
-def own() -> object:
-    return is_own(FAR)
-
-
-FAILURES: dict[str, tuple[Callable[[], object], list[tuple[bytes, int, int]], int | None]] = {
-    "silence": (tcp_sockets, [], None),
-    "an error": (tcp_sockets, [(message(ERROR, struct.pack("=i", -errno.ENOENT)), 0, 0)], errno.ENOENT),
-    "an error at the end of a listing": (tcp_sockets, [(message(DONE, struct.pack("=i", -errno.EBUSY)), 0, 0)], errno.EBUSY),
-    "an error without a number": (tcp_sockets, [(message(ERROR), 0, 0)], 0),
-    "an answer that was cut off": (tcp_sockets, [(message(DONE), socket.MSG_TRUNC, 0)], errno.EMSGSIZE),
-    "a message longer than the answer": (tcp_sockets, [(message(DONE, length=64), 0, 0)], errno.EPROTO),
-    "a message shorter than its header": (tcp_sockets, [(message(DONE, length=8), 0, 0)], errno.EPROTO),
-    "an answer by another process": (tcp_sockets, [(message(DONE), 0, 4711)], None),
-    "a route by another process": (own, [(route(1), 0, 4711)], None),
-    "no route in the answer": (own, [(message(99), 0, 0)], errno.EPROTO),
-    "a route that may not be asked for": (own, [(message(ERROR, struct.pack("=i", -errno.EPERM)), 0, 0)], errno.EPERM),
+FAILURES: dict[str, tuple[Exception, int]] = {
+    "an error of the kernel's": (NetlinkError(errno.EPERM), errno.EPERM),
+    "an error of the socket's": (OSError(errno.ENOBUFS, "no buffer space"), errno.ENOBUFS),
+    "an answer that cannot be read": (struct.error("unpack requires 4 bytes"), errno.EPROTO),
 }
 
 
-@pytest.mark.parametrize(("question", "answers", "number"), FAILURES.values(), ids=FAILURES.keys())
+@pytest.mark.parametrize(("error", "number"), FAILURES.values(), ids=FAILURES.keys())
+@pytest.mark.parametrize("question", [tcp_sockets, lambda: is_own(FAR)], ids=["sockets", "route"])
 def test_an_answer_that_is_none_is_an_error(
-    monkeypatch: pytest.MonkeyPatch,
-    question: Callable[[], object],
-    answers: list[tuple[bytes, int, int]],
-    number: int | None,
+    monkeypatch: pytest.MonkeyPatch, question: Callable[[], object], error: Exception, number: int
 ) -> None:
-    """Never an empty list, never "elsewhere"; what other processes send to the socket does not count (CVE-2009-1185)."""
-    kernel(monkeypatch, *answers)
+    """Never an empty list, never "elsewhere"."""
+    kernel(monkeypatch, failing(error))
     with pytest.raises(OSError) as failed:  # noqa: PT011  told apart by its number
         question()
     assert failed.value.errno == number
@@ -148,20 +120,18 @@ def test_an_answer_that_is_none_is_an_error(
 @pytest.mark.parametrize(("kind", "expected"), [(1, False), (2, True), (3, True), (5, True), (6, True), (7, True)])
 def test_only_an_ordinary_route_leads_elsewhere(monkeypatch: pytest.MonkeyPatch, kind: int, expected: bool) -> None:
     """Local, broadcast, multicast, blackhole, unreachable: own."""
-    kernel(monkeypatch, (route(kind), 0, 0))
+    kernel(monkeypatch, lambda: [{"type": kind}])
     assert is_own(FAR) is expected
+
+
+def test_no_route_in_the_answer_is_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not known to lead elsewhere does not."""
+    kernel(monkeypatch, list)
+    assert is_own(FAR)
 
 
 @pytest.mark.parametrize("number", [errno.ENETUNREACH, errno.EHOSTUNREACH])
 def test_a_peer_to_whom_the_way_is_gone_is_elsewhere(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """To itself a host always has one."""
-    kernel(monkeypatch, (message(ERROR, struct.pack("=i", -number)), 0, 0))
+    kernel(monkeypatch, failing(NetlinkError(number)))
     assert is_own(FAR) is False
-
-
-def test_a_listing_comes_in_several_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To its end; other kinds of messages between them are passed over."""
-    one = struct.pack("=BBxx2s2s16s16s12x12xII", socket.AF_INET, 1, b"\0\x16", b"\x80\0", b"", bytes([192, 0, 2, 7]), 0, 501)
-    parts = [(message(20, one) + message(4), 0, 0), (message(20, one), 0, 0), (message(DONE, struct.pack("=i", 0)), 0, 0)]
-    kernel(monkeypatch, *parts)
-    assert tcp_sockets() == [TcpSocket(501, 0, False, 22, FAR)] * 4
