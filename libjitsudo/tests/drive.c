@@ -2,7 +2,8 @@
  * libjitsudo by hand, for tests: makes calls, and reports what came of each, a JSON object a line.
  *   drive [option=value]... METHOD=PARAMETERS...
  * Options: folder socket owner silence patience (milliseconds), report (a file, else standard output), give-up (after that
- * many ticks), close (a digit a descriptor, closed before anything else), send (descriptors, digits, that go along).
+ * many ticks), pad (bytes that each call is to have more), close (a digit a descriptor, closed before anything else), send (descriptors, digits, that go along).
+ *   drive parse        reads standard input and writes what it holds.
  * The status is 0 where every call got an answer whose lists are lists of texts, else the status of libjitsudo plus 10.
  */
 #define _POSIX_C_SOURCE 200809L
@@ -20,6 +21,7 @@ struct drive {
     struct jitsudo_options options;
     const char *report;
     long give_up, ticks, pending;
+    size_t pad;
     int descriptors[JITSUDO_MAX_DESCRIPTORS];
     size_t count;
     char line[65536];
@@ -99,6 +101,17 @@ static enum jitsudo_status report_reply(struct drive *drive, struct json_object 
     return JITSUDO_OK;
 }
 
+static bool add_padding(const struct drive *drive, struct json_object *object)
+{
+    char *padding = drive->pad == 0 ? NULL : malloc(drive->pad);
+    if (padding == NULL)
+        return drive->pad == 0;
+    memset(padding, 'x', drive->pad);
+    bool done = jitsudo_put(object, "pad", jitsudo_text_of(padding, drive->pad));
+    free(padding);
+    return done;
+}
+
 static enum jitsudo_status call(struct drive *drive, struct jitsudo *client, const char *method, const char *parameters,
     struct jitsudo_fault *fault)
 {
@@ -109,6 +122,11 @@ static enum jitsudo_status call(struct drive *drive, struct jitsudo *client, con
     if (object == NULL) {
         fault->status = status;
         return status;
+    }
+    if (!add_padding(drive, object)) {
+        json_object_put(object);
+        fault->status = JITSUDO_NO_MEMORY;
+        return fault->status;
     }
     status = jitsudo_call(client, method, object, drive->descriptors, drive->count, &reply, fault);
     json_object_put(object);
@@ -143,6 +161,8 @@ static bool take_option(struct drive *drive, const char *name, size_t length, co
         drive->report = value;
     else if (IS("give-up"))
         drive->give_up = atol(value);
+    else if (IS("pad"))
+        drive->pad = (size_t)atol(value);
     else if (IS("send"))
         take_digits(value, drive->descriptors, &drive->count);
     else if (IS("close")) {
@@ -155,12 +175,28 @@ static bool take_option(struct drive *drive, const char *name, size_t length, co
     return true;
 }
 
+static int parse_input(struct drive *drive)
+{
+    static char input[1 << 20];
+    size_t size = fread(input, 1, sizeof input, stdin);
+    enum jitsudo_status status = JITSUDO_MISUSED;
+    struct json_object *value = jitsudo_parse(input, size, &status);
+    char *text = value == NULL ? NULL : jitsudo_write(value, &size, &status);
+    json_object_put(value);
+    if (text != NULL)
+        report(drive, text, size);
+    free(text);
+    return status_of(status);
+}
+
 int main(int argc, char **argv)
 {
     static struct drive drive;
     struct jitsudo_fault fault;
     struct jitsudo *client = NULL;
     int next = 1;
+    if (argc == 2 && strcmp(argv[1], "parse") == 0)
+        return parse_input(&drive);
     drive.options = (struct jitsudo_options){.tick = tick, .pending = pending, .context = &drive};
     for (; next < argc; next++) {
         const char *equals = strchr(argv[next], '=');
