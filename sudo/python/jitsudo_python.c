@@ -8,6 +8,7 @@
  * configure the host without the guard. The policy still sees the caller's own PATH, in user_env.
  */
 #include <dlfcn.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
@@ -87,6 +88,7 @@ static int open_policy(unsigned int version, sudo_conv_t conversation, sudo_prin
 {
     const char *why = "sudo did not take the hook that guards PATH";
     struct policy_plugin *host = guarded ? load_host(&why) : NULL;
+    void (*size_exceeded)(int) = signal(SIGXFSZ, SIG_DFL);
     int status;
 
     if (host == NULL) {
@@ -98,6 +100,8 @@ static int open_policy(unsigned int version, sudo_conv_t conversation, sudo_prin
     }
     host->event_alloc = jitsudo_python.event_alloc; /* sudo filled it in here, where it knows of */
     status = host->open(version, conversation, plugin_printf, settings, user_info, user_env, plugin_options, errstr);
+    /* CPython ignores it from here on, and sudo does not put it back for the command, as it does SIGPIPE. */
+    signal(SIGXFSZ, size_exceeded);
     /* Only now: open clears the pointer of each call that the Python class does not have, and sudo asks for NULL. */
     jitsudo_python.close = host->close;
     jitsudo_python.show_version = host->show_version;
