@@ -18,6 +18,7 @@ from jitsudo.policy.values import argument_matches
 from jitsudo.policy.verdict import Action, Deny, DenyCode, Host, Source
 from jitsudo.types import AbsPath, Moment, UserName
 
+OTHER_COMMAND = "another command"
 _OTHER_MODE = {CommandRule: "it is about a command", EditRule: "it is about editing", ShellRule: "it is about a shell"}
 
 
@@ -145,7 +146,7 @@ def _refuses_options(action: Action, role: Role) -> Deny | None:
 def other_rule(rule: Rule, action: Action) -> RuleFinding:
     """What became of a rule that is not about this action at all."""
     about = {"command": CommandRule, "edit": EditRule}.get(action.mode, ShellRule)
-    return RuleFinding(rule, False, "another command" if isinstance(rule, about) else _OTHER_MODE[type(rule)])
+    return RuleFinding(rule, False, OTHER_COMMAND if isinstance(rule, about) else _OTHER_MODE[type(rule)])
 
 
 def _check_rule(rule: Rule, action: Action, place: Place) -> RuleFinding:
@@ -162,7 +163,7 @@ def _check_rule(rule: Rule, action: Action, place: Place) -> RuleFinding:
 
 def _command_finding(rule: CommandRule, action: Action, place: Place) -> RuleFinding:
     if action.path is None or not action.argv or not is_same_program(action.path, rule.command, place.world):
-        return RuleFinding(rule, False, "another command")
+        return RuleFinding(rule, False, OTHER_COMMAND)
     if why := refusal_of(rule, action.argv[1:], place):
         return RuleFinding(rule, False, why)
     if not place.is_roots_program(rule.command):

@@ -22,13 +22,14 @@ from jitsudo.policy.access import (
     roles_open_to,
     standing_roles_of,
 )
-from jitsudo.policy.analysis import Holder, RoleFinding, analyse
+from jitsudo.policy.analysis import OTHER_COMMAND, Holder, RoleFinding, analyse
 from jitsudo.policy.demands import challenge, is_proven
 from jitsudo.policy.forms import as_edit, edit_line, shell_line
 from jitsudo.policy.guardrails import GuardrailFinding, check_guardrail
 from jitsudo.policy.index import index_of
 from jitsudo.policy.inside import lines_of
 from jitsudo.policy.issues import shown
+from jitsudo.policy.matching import NOT_THOSE, OTHER_SUBCOMMAND
 from jitsudo.policy.model import Never, Policy, Role
 from jitsudo.policy.paths import Place
 from jitsudo.policy.rules import CommandRule, EditRule, where
@@ -281,7 +282,19 @@ def _subject(action: Action, held: tuple[tuple[HeldGrant, RoleFinding], ...]) ->
     if action.mode != "command" or action.path is None:
         return f"a shell{as_user}"
     known = any(finding.rules for _, finding in held)
-    return shown(action.path) + (" with these arguments" if known and not as_user else "") + as_user
+    if as_user or not known:
+        return shown(action.path) + as_user
+    why = _why_not_these(held)
+    return f"{shown(action.path)} with these arguments{f': {why}' if why else ''}"
+
+
+def _why_not_these(held: tuple[tuple[HeldGrant, RoleFinding], ...]) -> str | None:
+    """What the rules about the program have against its arguments, if they agree; those of another sub-command do not count."""
+    whys = {rule.why for _, finding in held for rule in finding.rules if rule.why != OTHER_COMMAND}
+    if NOT_THOSE in whys:  # a rule to which all else was right, and which would say only that these are not its arguments
+        return None
+    whys = whys - {OTHER_SUBCOMMAND} or whys
+    return min(whys) if len(whys) == 1 else None
 
 
 def _with_faults(

@@ -21,7 +21,8 @@ from jitsudo.types import AbsPath
 MAX_NESTED_STARTS = 8  # at how many places of one line the same nested command may begin
 
 MATCHES = "command and arguments are those of the rule"
-_NOT_THOSE = "the arguments are not those of the rule"
+NOT_THOSE = "the arguments are not those of the rule"
+OTHER_SUBCOMMAND = "the sub-command is not one of the rule's"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def refusal_of(rule: CommandRule, arguments: Sequence[str], place: Place) -> str
     if len(arguments) > MAX_ARGUMENTS:
         return "more arguments than are looked at"
     if rule.shape.syntax == "literal":
-        return None if _listed(rule.shape, arguments, place) else _NOT_THOSE
+        return None if _listed(rule.shape, arguments, place) else NOT_THOSE
     reading = read_arguments(rule.grammar, arguments)
     why = reading.why if isinstance(reading, Unreadable) else _refusal_of_reading(rule, reading, arguments, place)
     if why is None or (_names_dashes(rule.shape, arguments) and _listed(rule.shape, arguments, place)):
@@ -83,7 +84,7 @@ def _listed(shape: Shape, arguments: Sequence[str], place: Place) -> bool:
 def _refusal_of_reading(rule: CommandRule, reading: Reading, line: Sequence[str], place: Place) -> str | None:
     shapes = _selected(rule.shape, reading.subcommand)
     if shapes is None:
-        return "the sub-command is not one of the rule's"
+        return OTHER_SUBCOMMAND
     if reading.terminator is not None and not rule.grammar_known and all(shape.options is None for shape in shapes):
         # To a program of which nobody says that it has options, `--` may be an operand like any other.
         return "the rule does not say that '--' may stand there"
@@ -95,7 +96,7 @@ def _refusal_of_reading(rule: CommandRule, reading: Reading, line: Sequence[str]
     if rest:
         words = tuple(sorted((*rest, *words), key=lambda word: word.index))
     operands = Arguments(line, [word.text for word in words], [word.index for word in words])
-    return None if operands_match(shapes[-1].operands or (), operands, here) else _NOT_THOSE
+    return None if operands_match(shapes[-1].operands or (), operands, here) else NOT_THOSE
 
 
 def _selected(shape: Shape, words: Sequence[Word]) -> list[Shape] | None:

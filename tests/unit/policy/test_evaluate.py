@@ -9,6 +9,7 @@ import pytest
 from bench import ALICE, BOB, HOST, NOW, PROVEN, MemoryWorld, act, held, load, role, role_text, rule, world
 from jitsudo.policy import evaluate as evaluate_module
 from jitsudo.policy.evaluate import Action, Allow, Deny, HeldGrant, Host, Verdict, evaluate, suggest
+from jitsudo.policy.explain import explain
 from jitsudo.policy.model import Never, Policy, Within
 from jitsudo.policy.verdict import Circumstances, ExpiryTerms
 from jitsudo.types import AbsPath, GrantId, Moment, Person, RoleName, Uid, UserName
@@ -154,6 +155,44 @@ def test_not_covered_names_roles_that_would_cover() -> None:
     assert isinstance(verdict, Deny)
     assert verdict.hints == ("jitsudo request other --for 30m --reason '…'",)
     assert verdict.message == "no grant of alice (r) covers /usr/bin/id"
+
+
+KNOWN = """
+/usr/bin/systemctl:
+  options: {"-H, --host": [value, global]}
+  subcommands: {status: {options: {"--lines": value}}, restart: {}, stop: {options: {"--now": flag}}, enable: {}}
+"""
+FEW_OPTIONS = """allow:
+- {command: /usr/bin/systemctl, subcommands: {status: {options: {"--lines": {int: {min: 1, max: 99}}}, operands: any}}}
+- {command: /usr/bin/systemctl, subcommands: {restart: {operands: {literal: nginx}}, stop: {options: {"--now": flag}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("argv", "why"),
+    [
+        (("status", "-H", "web-02", "nginx"), ": the option -H is not one of the rule's"),
+        (("status", "--li", "5", "nginx"), ": '--li' is an abbreviation; write --lines"),
+        (("restart", "apache2"), ""),
+        (("enable", "nginx"), ": the sub-command is not one of the rule's"),
+        (("status", "--lines", "many", "nginx"), ": the value of --lines is not of the rule's type"),
+    ],
+)
+def test_a_refusal_for_arguments_says_why(argv: tuple[str, ...], why: str) -> None:
+    """What the rules agree on, or the one whose sub-command it is; nothing where some rule's operands alone are others."""
+    policy = role(FEW_OPTIONS, known=KNOWN)
+    verdict = decide(act("systemctl", *argv), policy)
+    assert isinstance(verdict, Deny)
+    assert verdict.message == f"no grant of alice (r) covers /usr/bin/systemctl with these arguments{why}"
+    assert explain(act("systemctl", *argv), policy, (held(),), HOST, NOW, world()).lines[0] == f"denied: {verdict.message}"
+
+
+def test_a_refusal_says_nothing_where_the_rules_disagree() -> None:
+    """One lacks the option, the other wants another value: to name either would mislead."""
+    rules = "allow: [{command: /usr/bin/id, options: {'-u': flag}}, {command: /usr/bin/id, options: {'-g': {int: {min: 1, max: 2}}}}]"
+    verdict = decide(act("id", "-g", "x"), role(rules))
+    assert isinstance(verdict, Deny)
+    assert verdict.message == "no grant of alice (r) covers /usr/bin/id with these arguments"
 
 
 def test_run_as_must_be_the_roles_and_the_grants() -> None:
