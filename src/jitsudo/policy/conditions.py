@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 from functools import lru_cache
 
-from jitsudo.policy.hours import hours_hold, is_closed
+from jitsudo.policy.hours import hours_hold, hours_text, is_closed
+from jitsudo.policy.issues import shown
 from jitsudo.policy.model import Role
 from jitsudo.policy.verdict import Deny, Source
 from jitsudo.types import Moment
@@ -17,8 +18,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 def refuses_asking(role: Role, now: Moment, source: Source) -> Deny | None:
     """What speaks against asking for the role now and from there; None if nothing does. `otherwise` is not looked at."""
-    if _is_out_of_hours(role, now):
-        return Deny("hours", f"role {role.name} cannot be asked for at this hour", role=role.name)
+    if why := _out_of_hours(role, now):
+        return Deny("hours", f"role {role.name} cannot be asked for {why}", role=role.name)
     return _refuses_source(role, source)
 
 
@@ -26,8 +27,8 @@ def refuses_use(role: Role, now: Moment, source: Source, approvals: int) -> Deny
     """What speaks against using a grant of the role now and from there, given how many people approved it."""
     if role.when.otherwise_approvals is not None and approvals >= role.when.otherwise_approvals:
         return None
-    if role.when.hours is not None and role.when.hours.strict and _is_out_of_hours(role, now):
-        return Deny("hours", f"role {role.name} cannot be used at this hour", role=role.name)
+    if role.when.hours is not None and role.when.hours.strict and (why := _out_of_hours(role, now)):
+        return Deny("hours", f"role {role.name} cannot be used {why}", role=role.name)
     return _refuses_source(role, source)
 
 
@@ -39,9 +40,14 @@ def approvals_needed(role: Role, now: Moment, source: Source) -> int:
     return max(usual, role.when.otherwise_approvals)
 
 
-def _is_out_of_hours(role: Role, now: Moment) -> bool:
+def _out_of_hours(role: Role, now: Moment) -> str | None:
+    """What keeps the role closed now: of a closed day, the calendar, since waiting for the hour would not help."""
     hours, calendar = role.when.hours, role.when.calendar
-    return (hours is not None and not hours_hold(hours, now)) or (calendar is not None and is_closed(calendar, now))
+    if calendar is not None and is_closed(calendar, now):
+        return f"today, which is one of the closed days in {shown(calendar.file)}"
+    if hours is not None and not hours_hold(hours, now):
+        return f"at this hour, only {hours_text(hours)}"
+    return None
 
 
 def _refuses_source(role: Role, source: Source) -> Deny | None:

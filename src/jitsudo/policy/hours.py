@@ -41,6 +41,26 @@ def _days(text: str) -> tuple[int, ...]:
     return tuple((start + n) % 7 for n in range(length + 1))
 
 
+def hours_text(hours: Hours) -> str:
+    """The spans as a policy would write them, and the time zone."""
+    return f"{'; '.join(map(_span_text, hours.spans))} ({hours.timezone})"
+
+
+def _span_text(span: Span) -> str:
+    runs: list[list[int]] = []
+    for day in span.days:
+        if runs and day == runs[-1][-1] + 1:
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    days = ",".join(_DAYS[run[0]] + (f"-{_DAYS[run[-1]]}" if len(run) > 1 else "") for run in runs)
+    return f"{days} {_time_text(span.start)}-{_time_text(span.end)}"
+
+
+def _time_text(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
 def hours_hold(hours: Hours, now: Moment) -> bool:
     """Whether `now` lies in one of the spans; a span's end is excluded, and one past midnight belongs to its first day."""
     local = datetime.fromtimestamp(now.wall, hours.zone)

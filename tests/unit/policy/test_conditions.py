@@ -158,7 +158,8 @@ def test_a_closed_day_cannot_be_asked_on() -> None:
     """In the policy's own time zone; a range holds both its ends."""
     today = closed("2026-11-24\n")
     one = today.roles[R]
-    assert may_request(ALICE, one, today, HOST, NOW) == Deny("hours", "role r cannot be asked for at this hour", role=R)
+    why = "role r cannot be asked for today, which is one of the closed days in holidays.txt"
+    assert may_request(ALICE, one, today, HOST, NOW) == Deny("hours", why, role=R)
     assert used(today, OFFICE) == "Allow"
     midnight = Moment(1_795_561_200, 0.0)  # 2026-11-25 00:00 in Berlin
     assert may_request(ALICE, one, today, HOST, midnight) is None
@@ -172,6 +173,23 @@ def test_a_closed_day_binds_each_command_where_hours_are_strict() -> None:
     policy = closed("2026-11-24\n", ', hours: {at: "Mon-Sun 00:00-24:00", strict: true}')
     assert used(policy, OFFICE) == "hours"
     assert isinstance(evaluate(act("true"), role(""), (held(),), HOST, NOW, world(), PROVEN), Allow)
+
+
+def test_a_refusal_says_which_hours_there_are() -> None:
+    """When asking and, where they are strict, when using; on a closed day, that it is one."""
+    when = 'hours: {at: ["Mon-Fri 08:00-18:00", "Sat 22:00-02:00"], strict: true}'
+    policy = role(f"when: {{{when}}}", head="timezone: Europe/Berlin")
+    night = Moment(NOW.wall - NOW.wall % 86400 + 2 * 3600, 0.0)  # 03:00 in Berlin
+    said = "at this hour, only Mon-Fri 08:00-18:00; Sat 22:00-02:00 (Europe/Berlin)"
+    refused = may_request(ALICE, policy.roles[R], policy, HOST, night)
+    assert refused == Deny("hours", f"role r cannot be asked for {said}", role=R)
+    verdict = evaluate(act("true"), policy, (held(until=night.wall + 60),), HOST, night, world(), PROVEN)
+    assert isinstance(verdict, Deny)
+    assert verdict.message == f"role r cannot be used {said}"
+    shut = closed("2026-11-24\n", ', hours: {at: "Mon-Fri 08:00-18:00"}')
+    refused = may_request(ALICE, shut.roles[R], shut, HOST, night)
+    assert refused is not None
+    assert refused.message.endswith("today, which is one of the closed days in holidays.txt")
 
 
 def test_a_calendar_needs_a_time_zone_and_a_file() -> None:

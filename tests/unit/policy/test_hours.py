@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from jitsudo.errors import InvalidValue
-from jitsudo.policy.hours import hours_hold, read_span
+from jitsudo.policy.hours import hours_hold, hours_text, read_span
 from jitsudo.policy.model import Hours, Span
 from jitsudo.types import Moment
 
@@ -29,6 +29,18 @@ def at(text: str) -> Moment:
 def test_hours_are_read(text: str, span: Span) -> None:
     """Days, ranges that run over Sunday, ends past midnight."""
     assert read_span(text) == span
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("Mon-Fri 08:00-18:00", "Mon-Fri 08:00-18:00"), ("Sat,Sun 00:00-24:00", "Sat-Sun 00:00-24:00"),
+     ("Fri-Mon 22:05-06:00", "Mon,Fri-Sun 22:05-06:00"), ("Tue 23:59-00:00", "Tue 23:59-00:00"),
+     ("Mon,Wed,Fri 08:00-18:00", "Mon,Wed,Fri 08:00-18:00")],
+)  # fmt: skip
+def test_hours_are_said_as_a_policy_writes_them(text: str, said: str) -> None:
+    """So that who is refused knows when to come back; and the same is read from it again."""
+    assert hours_text(Hours((read_span(text),), "UTC", zone=UTC)) == f"{said} (UTC)"
+    assert read_span(said) == read_span(text)
 
 
 @pytest.mark.parametrize(
