@@ -189,7 +189,8 @@ def test_a_refusal_for_arguments_says_why(argv: tuple[str, ...], why: str) -> No
 
 def test_a_refusal_says_nothing_where_the_rules_disagree() -> None:
     """One lacks the option, the other wants another value: to name either would mislead."""
-    rules = "allow: [{command: /usr/bin/id, options: {'-u': flag}}, {command: /usr/bin/id, options: {'-g': {int: {min: 1, max: 2}}}}]"
+    one, other = "options: {'-u': flag}", "options: {'-g': {int: {max: 2}}}"
+    rules = f"allow: [{{command: /usr/bin/id, {one}}}, {{command: /usr/bin/id, {other}}}]"
     verdict = decide(act("id", "-g", "x"), role(rules))
     assert isinstance(verdict, Deny)
     assert verdict.message == "no grant of alice (r) covers /usr/bin/id with these arguments"
