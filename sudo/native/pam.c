@@ -1,0 +1,262 @@
+/* PAM inside sudo's own process: one handle, from the first proof to the end of the session. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <libintl.h>
+#include <security/pam_appl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "native.h"
+
+#define PROMPT_MS 280000 /* for all of a challenge's questions: less than the daemon waits for the answer */
+
+static struct {
+    pam_handle_t *handle;
+    char *user;
+    const char *prompt; /* in place of the stack's question for a password, and with `overrides` of each of its questions */
+    bool overrides, is_broken_off, has_session, has_credentials;
+    long long deadline;
+    int code;
+} pam;
+
+const char *pam_user(void)
+{
+    return pam.handle != NULL ? pam.user : NULL;
+}
+
+/* --- The conversation; pam_conv(3) says who frees what --- */
+
+/* Whether it is the stack's plain question for a password, in the caller's language; sudo's own rule. */
+static bool is_password_prompt(const char *text)
+{
+    static const char *const plain[] = {"Password:", "Password: "};
+    const char *caller = value_of(told.user_info, "user");
+    size_t length = caller != NULL ? strlen(caller) : 0;
+    for (size_t i = 0; i < 2; i++)
+        if (strcmp(text, plain[i]) == 0 || strcmp(text, dgettext("Linux-PAM", plain[i])) == 0)
+            return true;
+    const char *rest = length > 0 && strncmp(text, caller, length) == 0 ? text + length : text;
+    return strcmp(rest, "'s Password:") == 0 || strcmp(rest, "'s Password: ") == 0;
+}
+
+static char *asked(int style, const char *text)
+{
+    long long seconds = (pam.deadline - now_ms()) / 1000;
+    struct sudo_conv_reply reply = {.reply = NULL};
+    sigset_t before;
+    if ((style != PAM_PROMPT_ECHO_OFF && style != PAM_PROMPT_ECHO_ON) || pam.is_broken_off || is_set("noninteractive") ||
+        seconds <= 0)
+        return NULL;
+    bool replaces = pam.prompt != NULL && (pam.overrides || is_password_prompt(text));
+    const struct sudo_conv_message message = {
+        .msg_type = style == PAM_PROMPT_ECHO_OFF ? SUDO_CONV_PROMPT_ECHO_OFF : SUDO_CONV_PROMPT_ECHO_ON,
+        .timeout = (int)seconds,
+        .msg = replaces ? pam.prompt : text,
+    };
+    unblock_keys(&before);
+    bool good = told.converse(1, &message, &reply, NULL) == 0 && reply.reply != NULL;
+    restore(&before);
+    if (good && strlen(reply.reply) < PAM_MAX_RESP_SIZE)
+        return reply.reply;
+    if (reply.reply != NULL)
+        explicit_bzero(reply.reply, strlen(reply.reply));
+    free(reply.reply);
+    return NULL;
+}
+
+static bool answer_one(const struct pam_message *message, struct pam_response *response)
+{
+    const char *text = message->msg != NULL ? message->msg : "";
+    if (message->msg_style == PAM_ERROR_MSG || message->msg_style == PAM_TEXT_INFO) {
+        tell(text);
+        return true;
+    }
+    response->resp = asked(message->msg_style, text);
+    return response->resp != NULL;
+}
+
+static int answer(int count, const struct pam_message **messages, struct pam_response **responses, void *data)
+{
+    (void)data;
+    if (count <= 0 || count > PAM_MAX_NUM_MSG)
+        return PAM_CONV_ERR;
+    struct pam_response *made = calloc((size_t)count, sizeof *made);
+    if (made == NULL)
+        return PAM_BUF_ERR;
+    for (int i = 0; i < count; i++) {
+        if (answer_one(messages[i], &made[i]))
+            continue;
+        pam.is_broken_off = true;
+        for (int j = 0; j < i; j++) {
+            if (made[j].resp != NULL)
+                explicit_bzero(made[j].resp, strlen(made[j].resp));
+            free(made[j].resp);
+        }
+        free(made);
+        return PAM_CONV_ERR;
+    }
+    *responses = made;
+    return PAM_SUCCESS;
+}
+
+/* --- The handle --- */
+
+/* Without our own stack libpam takes the one for "other", which may be anything. */
+static bool has_stack(void)
+{
+    static const char *const folders[] = {JITSUDO_PAM_FOLDERS};
+    char path[4096];
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        snprintf(path, sizeof path, "%s/" SERVICE, folders[i]);
+        if (access(path, F_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool pam_begin(const char *user, struct refusal *why)
+{
+    static const struct pam_conv conversation = {.conv = answer};
+    const char *caller = value_of(told.user_info, "user"), *terminal = value_of(told.user_info, "tty");
+    if (!has_stack())
+        return not_proven(why, "unavailable", "reinstall jitsudo", "there is no /etc/pam.d/" SERVICE);
+    memset(&pam, 0, sizeof pam);
+    if ((pam.user = strdup(user)) == NULL)
+        return no_memory(why);
+    int code = pam_start(SERVICE, user, &conversation, &pam.handle);
+    if (code == PAM_SUCCESS && pam.handle != NULL)
+        code = pam_set_item(pam.handle, PAM_RUSER, caller != NULL ? caller : "");
+    /* Modules take it for granted that there is one. */
+    if (code == PAM_SUCCESS && pam.handle != NULL)
+        code = pam_set_item(pam.handle, PAM_TTY, terminal != NULL ? terminal : "");
+    if (code == PAM_SUCCESS && pam.handle != NULL)
+        return true;
+    pam_finish();
+    return not_proven(why, "unavailable", "journalctl -t sudo", "unable to initialize PAM (code %d)", code);
+}
+
+static const char *explain(int code)
+{
+    const char *words = code == PAM_SYSTEM_ERR ? strerror(EIO) : pam_strerror(pam.handle, code);
+    return words != NULL ? words : "PAM error";
+}
+
+/* Keys are blocked while PAM works, since they might interrupt a module half-way, and let through at a prompt. */
+static int run(int (*step)(pam_handle_t *, int), int flags)
+{
+    sigset_t before;
+    block(KEYS, &before);
+    pam.code = step(pam.handle, flags);
+    restore(&before);
+    return pam.code;
+}
+
+static bool is_wrong(int code)
+{
+    return code == PAM_AUTH_ERR || code == PAM_AUTHINFO_UNAVAIL || code == PAM_MAXTRIES || code == PAM_PERM_DENIED;
+}
+
+static bool ask_until_right(long long tries, struct refusal *why)
+{
+    long long wrong = 0;
+    while (wrong < tries && !is_given_up(KEYS)) {
+        if (wrong > 0)
+            tell("Sorry, try again.");
+        /* An account without a password proves nothing. */
+        int code = run(pam_authenticate, PAM_SILENT | PAM_DISALLOW_NULL_AUTHTOK);
+        if (pam.is_broken_off)
+            break;
+        if (code == PAM_SUCCESS)
+            return true;
+        if (!is_wrong(code))
+            return not_proven(why, "failed", NULL, "PAM authentication error: %s", explain(code));
+        wrong++;
+    }
+    if (wrong == 0)
+        return not_proven(why, "declined", NULL, "a password is required");
+    return not_proven(why, "failed", NULL, "%lld incorrect password attempt%s", wrong, wrong > 1 ? "s" : "");
+}
+
+bool pam_prove(const char *prompt, bool overrides, long long tries, struct refusal *why)
+{
+    sigset_t before;
+    pam.prompt = prompt;
+    pam.overrides = overrides;
+    pam.is_broken_off = false;
+    pam.deadline = now_ms() + PROMPT_MS;
+    /* From one try to the next, too: an interrupt while PAM delays its answer is not lost. */
+    block(KEYS, &before);
+    bool proven = ask_until_right(tries, why);
+    restore(&before);
+    pam.prompt = NULL;
+    return proven;
+}
+
+static void change_password(char *sentence, size_t size)
+{
+    tell("sudo: Account or password is expired, reset your password and try again");
+    pam.is_broken_off = false;
+    int code = run(pam_chauthtok, PAM_CHANGE_EXPIRED_AUTHTOK);
+    if (code != PAM_SUCCESS)
+        snprintf(sentence, size, "unable to change expired password: %s", explain(code));
+}
+
+/* `may_change`: an expired password can be changed, and has to be; otherwise nobody was asked for one, and its age does not
+ * matter. */
+void pam_account(bool may_change, char *sentence, size_t size)
+{
+    int code = run(pam_acct_mgmt, PAM_SILENT);
+    sentence[0] = '\0';
+    if (code == PAM_NEW_AUTHTOK_REQD && may_change)
+        change_password(sentence, size);
+    else if (code == PAM_SUCCESS || ((code == PAM_NEW_AUTHTOK_REQD || code == PAM_AUTHTOK_EXPIRED) && !may_change))
+        pam.code = PAM_SUCCESS;
+    else if (code == PAM_AUTH_ERR)
+        snprintf(sentence, size, "account validation failure, is your account locked?");
+    else if (code == PAM_ACCT_EXPIRED)
+        snprintf(sentence, size,
+            "Account expired or PAM config lacks an \"account\" section for sudo, contact your system administrator");
+    else if (code == PAM_AUTHTOK_EXPIRED)
+        snprintf(sentence, size, "Password expired, contact your system administrator");
+    else
+        snprintf(sentence, size, "PAM account management error: %s", explain(code));
+}
+
+/* Credentials and session for `target`. Not every stack has credentials to give. */
+bool pam_open(const char *target, bool is_silent, struct refusal *why)
+{
+    int code = pam_set_item(pam.handle, PAM_USER, target);
+    if (code == PAM_SUCCESS) {
+        pam.has_credentials = run(pam_setcred, PAM_REINITIALIZE_CRED) == PAM_SUCCESS;
+        code = run(pam_open_session, is_silent ? PAM_SILENT : 0);
+        pam.has_session = code == PAM_SUCCESS;
+    }
+    if (code == PAM_SUCCESS || code == PAM_SESSION_ERR) {
+        pam.code = PAM_SUCCESS;
+        return true;
+    }
+    refuse(why, NULL, "pam_open_session: %s", explain(code));
+    why->speaker = "sudo";
+    return false;
+}
+
+char **pam_environment(void)
+{
+    return pam_getenvlist(pam.handle);
+}
+
+void pam_finish(void)
+{
+    if (pam.handle != NULL) {
+        int code = pam.code;
+        if (pam.has_session)
+            code = run(pam_close_session, PAM_SILENT);
+        if (pam.has_credentials)
+            code = run(pam_setcred, PAM_DELETE_CRED | PAM_SILENT);
+        pam_end(pam.handle, code | PAM_DATA_SILENT);
+    }
+    free(pam.user);
+    memset(&pam, 0, sizeof pam);
+}
