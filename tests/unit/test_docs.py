@@ -14,7 +14,7 @@ import pytest
 
 from jitsudo import errors
 from jitsudo.cli.main import build_parser
-from jitsudo.host.journal import FIELDS, KINDS, CommandFacts, Journal, fields
+from jitsudo.host.journal import FIELDS, KINDS, AccessFacts, CommandFacts, Journal, fields
 from jitsudo.host.ledger import Row
 from jitsudo.host.redaction import Redactor
 from jitsudo.types import Person, Uid, UserName
@@ -30,6 +30,7 @@ ALICE = Person(Uid(1000), 1000, UserName("alice"))
 SAMPLES: Mapping[str, object] = {
     "person": ALICE,
     "by": ALICE,
+    "access": AccessFacts(ALICE, "session", "su", "root", "192.0.2.7", "/dev/pts/0"),
     "facts": CommandFacts(ALICE, "root", ["true"], "/usr/bin/true", "/", "/dev/pts/0"),
     "subject": {"name": "alice", "uid": 1000, "login_uid": 1000},
     "window": (1, 2),

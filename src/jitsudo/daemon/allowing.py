@@ -74,19 +74,19 @@ class Allowing:
             on_expiry=verdict.on_expiry,
             parent=asked.behind.session.id if asked.behind.session is not None else None,
             edits=verdict.files if verdict.check else (),
-            longest=self._renewable(grant),
+            longest=self.renewable(grant),
         )
-        # From here to `begin`, in `_open`, nothing is awaited: a limit is checked and counted in one step.
+        # From here to `begin`, in `open`, nothing is awaited: a limit is checked and counted in one step.
         full = self._state.counts.refusal(verdict.limits, asked.behind.person.uid, grant.id, now)
         if full is not None:
             session.close()
             return full
         session.terminal = caller_terminal(descriptors)
         entries = self._entries(asked, verdict, grant, session)
-        await self._open(session, entries, now, uses_up=grant.uses_left == 1)
+        await self.open(session, entries, now, uses_up=grant.uses_left == 1)
         return session, {"verdict": "allow", "session": session.id, "token": token, **reply}
 
-    def _renewable(self, grant: HeldGrant) -> int:
+    def renewable(self, grant: HeldGrant) -> int:
         """For how many seconds another grant of the role could cover the session after this one."""
         terms = self._state.require_policy().policy.roles[grant.role].request
         return 0 if terms is None else int(terms.max_duration)
@@ -103,13 +103,14 @@ class Allowing:
         entries.append(journal.session_started(session.person, session.id, grant.id, session.facts()))
         return entries
 
-    async def _open(self, session: Session, entries: list[Entry], now: Moment, *, uses_up: bool) -> None:
+    async def open(self, session: Session, entries: list[Entry], now: Moment, *, uses_up: bool) -> None:
         """Scope and record, side by side; then look again whether everything still holds. Raises Failed, Denied."""
         try:
             recorded = self._state.begin(now, entries)
             await asyncio.gather(self._state.durable(recorded), self._sessions.open(session, now))
-            if not scopes.is_inside(session.id, session.pid):
-                raise Failed("sudo is not in its scope", "systemctl status jitsudo.slice")
+            where = session.login_scope
+            if not (scopes.is_in(where, session.pid) if where else scopes.is_inside(session.id, session.pid)):
+                raise Failed(f"{session.service or 'sudo'} is not in its scope", "systemctl status jitsudo.slice")
             still = State.USED_UP if uses_up else State.ACTIVE
             if self._state.book.grants[session.grant].state is not still or session.ending is not None:
                 raise Denied("the grant ended just now")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from jitsudo.daemon.admitting import Admitting
 from jitsudo.daemon.allowing import Allowing, prepared
 from jitsudo.daemon.asking import Asked, Asking
 from jitsudo.daemon.caller import identify_caller
@@ -32,7 +33,7 @@ from jitsudo.host import scopes
 from jitsudo.host.accounts import Accounts
 from jitsudo.host.source import Sources
 from jitsudo.policy.verdict import Allow, Challenge, Deny
-from jitsudo.wire.calls import Answer, Check, Edited, Invalidate, ListCommands, SessionCall, Validate
+from jitsudo.wire.calls import Admit, Answer, Check, Edited, Invalidate, ListCommands, SessionCall, Validate
 from jitsudo.wire.framing import Json
 
 MAX_PURPOSE_CHARS: Final = 500  # of a command line, where it is said what somebody proved who they are for
@@ -59,6 +60,15 @@ class Decide:
         self._judging = Judging(state, granting, tickets, sources, gate)
         self._challenging = Challenging(state, tickets, self._refusing)
         self._allowing = Allowing(state, sessions, gate)
+        self._admitting = Admitting(
+            state,
+            sessions,
+            judging=self._judging,
+            allowing=self._allowing,
+            tickets=tickets,
+            sources=sources,
+            gate=gate,
+        )
         self._listing = Listing(state, sessions, self._asking, self._judging)
         self._refreshing = Refreshing(state, sessions, tickets, self._judging, self._challenging, self._refusing)
         self.handlers: Mapping[str, Handler] = {
@@ -67,6 +77,7 @@ class Decide:
             "Started": self._started,
             "Close": self._close,
             "Edited": self._edited,
+            "Admit": self._admit,
             "List": self._list,
             "Validate": self._validate,
             "Invalidate": self._invalidate,
@@ -221,8 +232,14 @@ class Decide:
         session = self._sessions.prove(call.session, call.token)
         if context.peer.pid != session.pid:
             raise Denied("only the session's own sudo can close it")
-        self._sessions.closed(session, call.wait_status or 0, call.errno or 0)
+        if session.service is not None:
+            session.outcome = f"{session.service} closed it"
+        else:
+            self._sessions.closed(session, call.wait_status or 0, call.errno or 0)
         return {}
+
+    async def _admit(self, context: Context) -> Json:
+        return await self._admitting.answer(context, Admit.parse(context.call.parameters))
 
     async def _edited(self, context: Context) -> Json:
         call = Edited.parse(context.call.parameters)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from jitsudo.daemon.asking import Asked
-from jitsudo.daemon.caller import Behind
 from jitsudo.daemon.connection import Descriptors
 from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.hints import with_state
 from jitsudo.daemon.server import Context
+from jitsudo.daemon.session import Session
 from jitsudo.daemon.state import DaemonState
 from jitsudo.daemon.tickets import Tickets
 from jitsudo.elevation.modes import without_shell
@@ -23,7 +23,7 @@ from jitsudo.host.source import Sources
 from jitsudo.host.world import HostWorld
 from jitsudo.policy.evaluate import evaluate
 from jitsudo.policy.verdict import UNKNOWN_SOURCE, Allow, Circumstances, Deny, HeldGrant, Source, Verdict
-from jitsudo.types import GrantId, Moment
+from jitsudo.types import GrantId, Moment, Person
 from jitsudo.wire.framing import Json
 
 log = logging.getLogger("jitsudod")
@@ -70,7 +70,7 @@ class Judging:
         prepare: Callable[[Allow], Json] = lambda _: {},
     ) -> Judged:
         """`prepare` is called for an allow, in the same thread. Raises Denied, Failed, TimedOut, and what `prepare` raises."""
-        held, refused = await self.grants(asked.behind, now)
+        held, refused = await self.grants(asked.behind.person, asked.behind.session, now)
         context.waiting_for = "the command's paths are being looked up"
         circumstances = self._circumstances(asked, proofs, now)
         question = self._question(context.peer, asked, held, circumstances, now, descriptors)
@@ -88,15 +88,17 @@ class Judging:
             verdict = replace(verdict, hints=(*verdict.hints, *([] if plain is None else [plain])))
         return Judged(verdict, held, prepared)
 
-    async def grants(self, behind: Behind, now: Moment) -> tuple[list[HeldGrant], list[DocumentRefused]]:
-        """The person's grants that count here, and why others do not."""
-        await self._granting.issue_standing(behind.person, now)
-        held, refused = await self._granting.held_by(behind.person, now)
+    async def grants(
+        self, person: Person, session: Session | None, now: Moment
+    ) -> tuple[list[HeldGrant], list[DocumentRefused]]:
+        """The person's grants that count here, inside `session` or outside of all, and why others do not."""
+        await self._granting.issue_standing(person, now)
+        held, refused = await self._granting.held_by(person, now)
         for grant, error in refused:
             self._note(grant, error, now)
-        if behind.session is not None:
+        if session is not None:
             # Inside a session its own grant counts, and no other.
-            held = [g for g in held if g.id == behind.session.grant]
+            held = [g for g in held if g.id == session.grant]
         return held, [error for _, error in refused]
 
     def _note(self, grant: GrantId, error: DocumentRefused, now: Moment) -> None:

@@ -2,7 +2,7 @@
 
 | limit | counts | for |
 | --- | --- | --- |
-| uses | commands allowed | the grant and the name of the limit |
+| uses | commands allowed, and sessions of those who came in | the grant and the name of the limit |
 | concurrent | sessions that have not ended | the person's uid and the name of the limit |
 | per_hour | commands allowed in the last 3600 seconds of wall clock | the person's uid and the name of the limit |
 
@@ -43,7 +43,7 @@ class Counts:
 
     def apply(self, time: int, entry: Entry) -> None:
         """Take an event into account; `time` is the event's, in Unix seconds. Raises InvalidValue; nothing has changed then."""
-        if entry.type == "command.allowed":
+        if entry.type in ("command.allowed", "access.allowed"):
             self._allowed(time, entry)
         elif entry.type == "session.ended":
             for key in self._sessions.pop(str(entry.body.get("session")), ()):
@@ -63,9 +63,9 @@ class Counts:
             return
         uid, session = body.get("uid"), body.get("session")
         if not isinstance(names, list) or len(names) > MAX_NAMES or not all(isinstance(name, str) for name in names):
-            raise InvalidValue("command.allowed: limits is not a list of names")
+            raise InvalidValue(f"{entry.type}: limits is not a list of names")
         if not isinstance(uid, int) or not isinstance(session, str) or session in self._sessions:
-            raise InvalidValue("command.allowed: limits without a person and a session of its own")
+            raise InvalidValue(f"{entry.type}: limits without a person and a session of its own")
         uses = self._uses.setdefault(GrantId(body.get("grant")), Counter())
         keys = tuple((uid, name) for name in dict.fromkeys(names))
         for key in keys:

@@ -52,7 +52,7 @@ class Listing:
             return {"verdict": "allow", "text": encode_text(_command_text(call.command, call.argv) or ROOT_TEXT)}
         if call.argv:
             return await self._command(context, call, behind, options, now)
-        held, refused = await self._judging.grants(behind, now)
+        held, refused = await self._judging.grants(behind.person, behind.session, now)
         if held:
             text = list_text(behind.person, held, self._state, now, verbose=call.verbose)
             return {"verdict": "allow", "text": encode_text(text)}

@@ -75,7 +75,7 @@ class Refreshing:
     async def _strictest(self, behind: Behind) -> Authentication:
         """What the roles that the person holds now ask for; never, if none of them asks. Without a grant: the default."""
         try:
-            held, _ = await self._judging.grants(behind, self._state.trusted_now())
+            held, _ = await self._judging.grants(behind.person, behind.session, self._state.trusted_now())
             roles = self._state.require_policy().policy.roles
         except JitsudoError:
             return Within(DEFAULT_WITHIN)

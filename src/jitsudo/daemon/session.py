@@ -43,6 +43,8 @@ class Session:
     run_as_uid: Uid | None = None  # None: of a session that outlived the daemon
     edits: tuple[AbsPath, ...] = ()  # the files of a checked edit
     longest: int = 0  # seconds that other grants of the role may add
+    service: str | None = None  # the PAM service, of somebody who came in; None: a command of sudo's
+    login_scope: str = ""  # logind's scope, where that stands in for one of our own
     terminal: Terminal | None = None
     exit_status: int | None = None
     outcome: str | None = None
@@ -51,6 +53,16 @@ class Session:
     @property
     def ends(self) -> int:
         return self.not_after + (self.on_expiry.grace if self.on_expiry.mode == "finish" else 0)
+
+    @property
+    def cgroup(self) -> str:
+        """Where what belongs to the session is, in the unified hierarchy."""
+        return self.login_scope or scopes.scope_cgroup(self.id)
+
+    @property
+    def is_login(self) -> bool:
+        """Whether somebody came in as themselves: nothing in there is run by the grant, sudo asks for its own."""
+        return self.service is not None and self.run_as == self.person.name
 
     @property
     def last_resort(self) -> int:
@@ -86,6 +98,8 @@ class Session:
             "parent": self.parent,
             "edits": list(self.edits),
             "longest": self.longest,
+            "service": self.service,
+            "login_scope": self.login_scope,
         }
 
 
@@ -108,8 +122,12 @@ def new_session(
     run_as_uid: Uid | None = None,
     edits: tuple[AbsPath, ...] = (),
     longest: int = 0,
+    service: str | None = None,
 ) -> tuple[Session, str]:
-    """A session that is not open yet, and the token that proves it. Raises Failed if sudo has gone already."""
+    """A session that is not open yet, and the token that proves it. Raises Failed if sudo has gone already.
+
+    A login for which logind has made a scope keeps that; everything else gets one of its own.
+    """
     token = secrets.token_hex(16)
     try:
         pidfd = os.pidfd_open(pid)
@@ -136,18 +154,26 @@ def new_session(
         run_as_uid=run_as_uid,
         edits=edits,
         longest=longest,
+        service=service,
+        login_scope=_scope_of_login(sudo.cgroup, caller_cgroup) if service is not None else "",
     )
     return session, token
 
 
-def _open_if_inside(session: SessionId, pid: int) -> int | None:
-    """A pidfd of sudo's process if it, or else anything, is still in the session's scope."""
-    for candidate in (pid, *scopes.members(session)):
+def _scope_of_login(cgroup: str, caller_cgroup: str) -> str:
+    """The login's own scope; "" where there is none. The caller's is not: `su` stays in the login that it is called in."""
+    scope = scopes.login_scope(cgroup)
+    return scope if scope is not None and scope != scopes.login_scope(caller_cgroup) else ""
+
+
+def _open_if_inside(cgroup: str, pid: int) -> int | None:
+    """A pidfd of sudo's process if it, or else anything, is still in the session's cgroup."""
+    for candidate in (pid, *scopes.members_of(cgroup)):
         try:
             pidfd = os.pidfd_open(candidate)
         except OSError:
             continue
-        if scopes.is_inside(session, candidate):
+        if scopes.is_in(cgroup, candidate):
             return pidfd
         os.close(pidfd)
     return None
@@ -158,7 +184,8 @@ def from_ledger(name: SessionId, grant: GrantId, facts: object) -> Session | Non
     f = Fields(facts, "session.started")
     login_uid, parent, pid = f.optional_integer("login_uid"), f.optional_text("parent"), f.integer("pid")
     person = Person(Uid(f.integer("uid")), UserName(f.text("name")), None if login_uid is None else Uid(login_uid))
-    pidfd = _open_if_inside(name, pid)
+    service, login_scope = f.optional_text("service"), f.optional_text("login_scope") or ""
+    pidfd = _open_if_inside(login_scope or scopes.scope_cgroup(name), pid)
     if pidfd is None:
         return None
     return Session(
@@ -179,4 +206,6 @@ def from_ledger(name: SessionId, grant: GrantId, facts: object) -> Session | Non
         parent=None if parent is None else SessionId(parent),
         edits=tuple(AbsPath(path) for path in f.texts("edits", ())),
         longest=f.optional_integer("longest") or 0,
+        service=service,
+        login_scope=login_scope,
     )

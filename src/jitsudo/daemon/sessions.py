@@ -46,14 +46,20 @@ class Sessions:
         A process that left its scope (a login session that `su -` opened) is still its session's. Raises Denied where a
         scope of ours cannot be told: nobody becomes an outsider by that.
         """
-        by_pid = {s.pid: s for s in self._live.values()}
+        elevated = [s for s in self._live.values() if not s.is_login]
+        by_pid = {s.pid: s for s in elevated}
+        by_login = {s.login_scope: s for s in elevated if s.login_scope}
         for process in ancestry(pid):
             name = scopes.session_in_cgroup(process.cgroup)
             if name is not None:
                 known = self._live.get(SessionId(name))
                 if known is None:
                     raise Denied("this process belongs to a session that has ended", "leave it and log in again")
-                return known
+                if not known.is_login:
+                    return known
+            opened = by_login.get(scopes.login_scope(process.cgroup) or "")
+            if opened is not None:
+                return opened
             behind = by_pid.get(process.pid)
             if behind is not None and behind.start_time == process.start_time:
                 return behind
@@ -64,9 +70,10 @@ class Sessions:
         self._live[session.id] = session
         longest = max(1, session.last_resort - now.wall)
         try:
-            await self._manager.start_scope(
-                session.id, session.pid, f"{session.person.name}: {session.command[:200]} (jitsudo)", longest
-            )
+            if not session.login_scope:
+                await self._manager.start_scope(
+                    session.id, session.pid, f"{session.person.name}: {session.command[:200]} (jitsudo)", longest
+                )
         except BaseException:  # cancelled, too: the scope is not to be taken for a session; raised again
             self._forget(session)
             raise
@@ -121,7 +128,7 @@ class Sessions:
         """Whether sudo and all that it started have gone; the session is over then, and recorded so."""
         if session.id not in self._live:
             return True
-        if scopes.is_populated(session.id) or (session.ending is not None and not session.ending.done()):
+        if scopes.is_occupied(session.cgroup) or (session.ending is not None and not session.ending.done()):
             return False
         if is_running(session.pidfd):
             return False
@@ -193,7 +200,8 @@ class Sessions:
     async def _end(self, session: Session, reason: str) -> None:
         self._state.note(self._state.now(), self._state.journal.session_killed(session.id, session.grant, reason))
         session.outcome = session.outcome or f"ended: {reason}"
-        outcome = await end_everything(self._manager, End(session.id, session.pid, session.start_time, session.caller_cgroup))
+        what = End(session.id, session.pid, session.start_time, session.caller_cgroup, session.login_scope)
+        outcome = await end_everything(self._manager, what)
         if session.terminal is not None:
             session.terminal.restore()
             session.terminal.say(f"jitsudo: {reason}; the session has ended")

@@ -27,7 +27,6 @@ TERM_SECONDS: Final = scopes.STOP_SECONDS
 KILL_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 0.02
 _USER_SLICE: Final = re.compile(r"/user\.slice/user-[0-9]+\.slice/")
-_LOGIN_SCOPE: Final = re.compile(r"/user\.slice/user-[0-9]+\.slice/session-[A-Za-z0-9]+\.scope(?:/|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,11 @@ class End:
     pid: int  # sudo's, with its start time, since the pid may be another's by now
     start_time: int
     caller_cgroup: str
+    login_scope: str = ""  # logind's, of a session that has that in place of a scope of its own
+
+    @property
+    def cgroup(self) -> str:
+        return self.login_scope or scopes.scope_cgroup(self.session)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,35 +56,37 @@ async def end_everything(manager: scopes.SystemManager, what: End) -> Outcome:
     escaped = _outside(what, {})
     with contextlib.suppress(Failed):  # without systemd, SIGTERM is sent by ourselves below
         await manager.stop_scope(what.session)
+    if what.login_scope:  # that is no unit of ours to stop: in there, logind keeps what belongs to the login
+        _signal(_inside(what).values(), signal.SIGTERM)
     _signal(escaped.values(), signal.SIGTERM)
-    await _until_empty(what, TERM_SECONDS)
+    await _until_empty(what, TERM_SECONDS, escaped)
     # Again, since what was there may have gone on starting processes.
     escaped = _outside(what, escaped)
     with contextlib.suppress(Failed):
-        if scopes.is_populated(what.session):
+        if not what.login_scope and scopes.is_populated(what.session):
             await manager.kill_scope(what.session)
     _signal(_inside(what).values(), signal.SIGKILL)
     _signal(escaped.values(), signal.SIGKILL)
     await _until_empty(what, KILL_SECONDS, escaped)
-    return Outcome(tuple(sorted({*scopes.members(what.session), *_alive(escaped)})))
+    return Outcome(tuple(sorted({*scopes.members_of(what.cgroup), *_alive(escaped)})))
 
 
 def _inside(what: End) -> dict[int, Process]:
     everybody = all_processes()
-    return {pid: everybody[pid] for pid in scopes.members(what.session) if pid in everybody}
+    return {pid: everybody[pid] for pid in scopes.members_of(what.cgroup) if pid in everybody}
 
 
 def _outside(what: End, known: dict[int, Process]) -> dict[int, Process]:
     """What belongs to the session without being in its scope; `known` is what was found before."""
     everybody = all_processes()
     known = {pid: p for pid, p in known.items() if pid in everybody and everybody[pid].start_time == p.start_time}
-    inside = {pid for pid in scopes.members(what.session) if pid in everybody}
+    inside = {pid for pid in scopes.members_of(what.cgroup) if pid in everybody}
     sudo = everybody.get(what.pid)
     roots = inside | known.keys() | ({sudo.pid} if sudo is not None and sudo.start_time == what.start_time else set())
     found = descendants(roots, everybody) | known.keys()
     found |= _orphans(what, roots, everybody)
-    logins = {_login_scope(everybody[pid].cgroup) for pid in found} - {None, _login_scope(what.caller_cgroup)}
-    found |= {p.pid for p in everybody.values() if _login_scope(p.cgroup) in logins}
+    logins = {scopes.login_scope(everybody[pid].cgroup) for pid in found} - {None, scopes.login_scope(what.caller_cgroup)}
+    found |= {p.pid for p in everybody.values() if scopes.login_scope(p.cgroup) in logins}
     return {pid: everybody[pid] for pid in found if pid not in inside and not _is_other_session(everybody[pid], what)}
 
 
@@ -104,11 +110,6 @@ def _is_other_session(process: Process, what: End) -> bool:
     return session is not None and session != what.session
 
 
-def _login_scope(cgroup: str) -> str | None:
-    match = _LOGIN_SCOPE.match(cgroup)
-    return match[0].rstrip("/") if match else None
-
-
 def _signal(processes: Iterable[Process], number: signal.Signals) -> None:
     for process in processes:
         end(process, number)
@@ -126,6 +127,6 @@ def _alive(processes: dict[int, Process]) -> list[int]:
 async def _until_empty(what: End, seconds: float, escaped: dict[int, Process] | None = None) -> None:
     deadline = asyncio.get_running_loop().time() + seconds
     while asyncio.get_running_loop().time() < deadline:
-        if not scopes.is_populated(what.session) and not (escaped and _alive(escaped)):
+        if not scopes.is_occupied(what.cgroup) and not (escaped and _alive(escaped)):
             return
         await asyncio.sleep(POLL_SECONDS)

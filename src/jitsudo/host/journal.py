@@ -52,6 +52,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "guardrail.confirmed": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70404", NOTICE, "{user} confirmed {guardrail}: {line}"),
     "guardrail.declined": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70405", INFO, "{user} did not confirm {guardrail}: {line}"),
     "edit.installed": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70406", NOTICE, "{user} edited {path} in session {session}"),
+    "access.allowed": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70411", NOTICE, "{user} may use {service} to be {runas_user} ({phase})"),
+    "access.denied": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70412", WARNING, "{user} may not use {service}: {reason}"),
     "session.started": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70501", INFO, "session {session} of {user} started"),
     "session.ended": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70502", INFO, "session {session} ended: {outcome}"),
     "session.killed": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70503", WARNING, "session {session} was ended: {reason}"),
@@ -109,6 +111,9 @@ FIELDS: Final[Mapping[str, str]] = {
     "sha256_before": "SHA256_BEFORE",
     "sha256": "SHA256",
     "limits": "LIMITS",
+    "service": "SERVICE",
+    "phase": "PHASE",
+    "rhost": "RHOST",
     "version": "VERSION",
     "pids": "PIDS",
 }
@@ -173,6 +178,22 @@ class CommandFacts:
     cwd: str
     tty: str | None
     secrets: Parts = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class AccessFacts:
+    """What is said of somebody who wants in through PAM; `user` is None while nobody has said as whom."""
+
+    person: Person
+    phase: str
+    service: str
+    user: str | None
+    rhost: str | None
+    tty: str | None
+
+    def body(self) -> dict[str, object]:
+        what = {"service": self.service, "phase": self.phase, "runas_user": self.user}
+        return {**_person(self.person), **what, "rhost": self.rhost, "tty": self.tty}
 
 
 class Journal:
@@ -290,6 +311,19 @@ class Journal:
     ) -> Entry:
         why = {"code": code, "reason": reason, "role": role, "rule": rule, "guardrail": guardrail, "policy_sha256": policy}
         return Entry("command.denied", {"decision": "deny", **self._command(facts), **why})
+
+    def access_allowed(
+        self, access: AccessFacts, grant: str | None, role: str | None, session: str | None, policy: str | None,
+        limits: Sequence[str] = (),
+    ) -> Entry:
+        """`limits`: the names of those that this counts for (LimitTerms.name)."""
+        terms = {"grant": grant, "role": role, "session": session, "policy_sha256": policy}
+        counted = {"limits": list(limits)} if limits else {}
+        return Entry("access.allowed", {"decision": "allow", **access.body(), **terms, **counted})
+
+    def access_denied(self, access: AccessFacts, code: str, reason: str, role: str | None, policy: str | None) -> Entry:
+        why = {"code": code, "reason": reason, "role": role, "policy_sha256": policy}
+        return Entry("access.denied", {"decision": "deny", **access.body(), **why})
 
     def guardrail_fired(self, facts: CommandFacts, guardrail: str, role: str | None, effect: str) -> Entry:
         body = {**self._command(facts), "guardrail": guardrail, "role": role, "outcome": effect}

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ MOVE_SECONDS: Final = 1.0  # for the process to arrive in its scope
 STOP_SECONDS: Final = 1  # between SIGTERM, on which sudo restores the terminal, and the end of everything
 SLICE: Final = "jitsudo.slice"
 CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
+_LOGIN_SCOPE: Final = re.compile(r"/user\.slice/user-[0-9]+\.slice/session-[A-Za-z0-9]+\.scope(?:/|$)")
 
 _MANAGER = DBusAddress(
     "/org/freedesktop/systemd1", bus_name="org.freedesktop.systemd1", interface="org.freedesktop.systemd1.Manager"
@@ -52,10 +54,21 @@ def session_in_cgroup(path: str) -> str | None:
     return None
 
 
+def login_scope(cgroup: str) -> str | None:
+    """The cgroup of the login session (logind's) that holds this path; None outside of all of them."""
+    match = _LOGIN_SCOPE.match(cgroup)
+    return match[0].rstrip("/") if match else None
+
+
 def is_populated(session: SessionId) -> bool:
-    """Whether any process is left in the session's scope (cgroups(7), cgroup.events)."""
+    """Whether any process is left in the session's scope."""
+    return is_occupied(scope_cgroup(session))
+
+
+def is_occupied(cgroup: str) -> bool:
+    """Whether any process is left in a cgroup or beneath it (cgroups(7), cgroup.events)."""
     try:
-        events = (CGROUP_ROOT / scope_cgroup(session).lstrip("/") / "cgroup.events").read_text("ascii")
+        events = (CGROUP_ROOT / cgroup.lstrip("/") / "cgroup.events").read_text("ascii")
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENODEV):  # the latter: it was removed after it had been opened
             raise
@@ -64,10 +77,15 @@ def is_populated(session: SessionId) -> bool:
 
 
 def members(session: SessionId) -> list[int]:
-    """The pids in the session's scope, those in cgroups beneath it included."""
+    """The pids in the session's scope."""
+    return members_of(scope_cgroup(session))
+
+
+def members_of(cgroup: str) -> list[int]:
+    """The pids in a cgroup, those in cgroups beneath it included."""
     found = []
     # A cgroup may go while we look: os.walk leaves out what it cannot list.
-    for folder, _, _ in os.walk(CGROUP_ROOT / scope_cgroup(session).lstrip("/")):
+    for folder, _, _ in os.walk(CGROUP_ROOT / cgroup.lstrip("/")):
         with contextlib.suppress(OSError):
             found += [int(pid) for pid in Path(folder, "cgroup.procs").read_text("ascii").split()]
     return found
@@ -179,9 +197,13 @@ class SystemManager:
 
 def is_inside(session: SessionId, pid: int) -> bool:
     """Whether the process is in the session's scope, or beneath it."""
+    return is_in(scope_cgroup(session), pid)
+
+
+def is_in(cgroup: str, pid: int) -> bool:
+    """Whether the process is in a cgroup, or beneath it."""
     try:
         path = read_cgroup(pid)
     except ProcessLookupError:
         return False
-    scope = scope_cgroup(session)
-    return path == scope or path.startswith(f"{scope}/")
+    return path == cgroup or path.startswith(f"{cgroup}/")

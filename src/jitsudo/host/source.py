@@ -108,6 +108,23 @@ class Sources:
         except (OSError, ValueError) as error:
             return Source(None, f"looking it up failed: {error}")
 
+    def at_the_door(self, pid: int) -> Source:
+        """Where somebody comes from whom process `pid` is letting in just now, before there is a login session. As `find`."""
+        try:
+            process = self._process(pid)
+            if process is None or not self._is_roots(pid):
+                raise _Unknown("it is not root's program that lets people in")
+            program = self._program(pid)
+            if program in SSHD:
+                return self._of_sshd(process)
+            if program in LOGIN and _is_console(process):
+                return Source(LOCAL)
+            raise _Unknown(f"{program or 'this program'} does not show where people come from")
+        except _Unknown as unknown:
+            return Source(None, str(unknown))
+        except (OSError, ValueError) as error:
+            return Source(None, f"looking it up failed: {error}")
+
     def _find(self, pid: int) -> Source:
         # (1)
         session = self._session(pid)
@@ -225,9 +242,7 @@ class Sources:
     def _of_console(self, leader: _Process, session: int) -> Source:
         """login(1) lets go of the terminal; the shell that it starts has it."""
         shells = [p for p in self._members(session) if p.parent == leader.pid]
-        if len(shells) != 1 or not any(
-            os.major(p.terminal) == major and os.minor(p.terminal) in minors for p in shells for major, minors in _CONSOLES
-        ):
+        if len(shells) != 1 or not _is_console(shells[0]):
             return Source(None, "the login is on a terminal that is not the machine's own console")
         return Source(LOCAL)
 
@@ -297,3 +312,8 @@ class Sources:
                 process = self._process(int(name))
                 if process is not None:
                     yield process
+
+
+def _is_console(process: _Process) -> bool:
+    """Whether the process's terminal is the machine's own."""
+    return any(os.major(process.terminal) == major and os.minor(process.terminal) in minors for major, minors in _CONSOLES)

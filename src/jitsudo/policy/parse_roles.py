@@ -56,7 +56,7 @@ ROLE_KEYS = (
 )
 
 # Keys that refuse the role wherever they are written, and those that do so only where they say `true`.
-_LATER = ("access", "journal_every")
+_LATER = ("journal_every",)
 _LATER_IF_TRUE = ("record", "residue", "rescue")
 _ROOT = UserName("root")
 _NO_ROLE = RoleName("none")

@@ -20,6 +20,8 @@ DESCRIPTOR_NAMES = frozenset({"root", "cwd", "command", "terminal"})
 Outcome = Literal["proven", "signed", "confirmed", "failed", "declined", "unavailable"]
 MAX_SIGNATURE_CHARS: Final = 16_384  # of an armoured SSHSIG
 MAX_DIFF_CHARS: Final = 65_536  # of an edited file
+MAX_ITEM_CHARS: Final = 512  # of a PAM item
+Phase = Literal["account", "authenticate", "session"]
 
 
 def interface_text(interface: str) -> str:
@@ -194,6 +196,42 @@ class Edited:
         fields.done()
         if len(call.diff) > MAX_DIFF_CHARS:
             raise InvalidValue(f"Edited: a diff has at most {MAX_DIFF_CHARS} characters")
+        return call
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """May this person come in through a PAM service? What PAM says of it, as it says it; `user` is PAM_USER."""
+
+    phase: Phase
+    service: str
+    user: str
+    ruser: str | None
+    rhost: str | None
+    tty: str | None
+    descriptors: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, parameters: Json) -> Admit:
+        fields = Fields(parameters, "Admit")
+        phase = fields.text("phase")
+        known = next((one for one in get_args(Phase) if one == phase), None)
+        if known is None:
+            raise InvalidValue("Admit: no such phase")
+        call = cls(
+            phase=known,
+            service=fields.text("service"),
+            user=fields.text("user"),
+            ruser=fields.optional_text("ruser"),
+            rhost=fields.optional_text("rhost"),
+            tty=fields.optional_text("tty"),
+            descriptors=fields.texts("descriptors"),
+        )
+        fields.done()
+        if call.descriptors not in ((), ("terminal",)):
+            raise InvalidValue("Admit: descriptors: unknown or repeated name")
+        if any(len(text) > MAX_ITEM_CHARS for text in (call.service, call.user, call.ruser, call.rhost, call.tty) if text):
+            raise InvalidValue(f"Admit: what PAM says has at most {MAX_ITEM_CHARS} characters each")
         return call
 
 

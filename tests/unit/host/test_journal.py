@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jitsudo.host import journal
-from jitsudo.host.journal import FIELDS, FOREIGN, KINDS, MAX_MESSAGE_CHARS, CommandFacts, Journal, escape, fields
+from jitsudo.host.journal import FIELDS, FOREIGN, KINDS, MAX_MESSAGE_CHARS, AccessFacts, CommandFacts, Journal, escape, fields
 from jitsudo.host.journalfeed import serialize
 from jitsudo.host.ledger import GENESIS, Entry, Row
 from jitsudo.host.redaction import Redactor
@@ -20,6 +20,7 @@ from jitsudo.types import Person, Uid, UserName, is_plain_text
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 SYSTEMD = Path(__file__).resolve().parents[3] / "systemd"
 ALICE = Person(Uid(1000), UserName("alice"), Uid(1000))
+ACCESS = AccessFacts(ALICE, "session", "su", "root", None, "/dev/pts/1")
 FACTS = CommandFacts(ALICE, "root", ("systemctl", "restart", "nginx.service"), "/usr/bin/systemctl", "/", "/dev/pts/1")
 ENTRIES: dict[str, Callable[[Journal], Entry]] = {
     "request.created": lambda j: j.request_created("R-AAAAAAAA", ALICE, "web", "why", "{}"),
@@ -41,6 +42,8 @@ ENTRIES: dict[str, Callable[[Journal], Entry]] = {
     "guardrail.fired": lambda j: j.guardrail_fired(FACTS, "no-wipe", "web", "deny"),
     "guardrail.confirmed": lambda j: j.guardrail_confirmed(FACTS, "confirm-stop", "web"),
     "guardrail.declined": lambda j: j.guardrail_declined(FACTS, "confirm-stop", "web"),
+    "access.allowed": lambda j: j.access_allowed(ACCESS, "G-AAAAAAAA", "web", "S-AAAAAAAA", "sha256:x", ("role web",)),
+    "access.denied": lambda j: j.access_denied(ACCESS, "no-grant", "no", None, None),
     "edit.installed": lambda j: j.edit_installed(
         ALICE, "S-AAAAAAAA", "G-AAAAAAAA", "/etc/motd", None, "sha256:x", "+password=hunter22 https://u:hunter22@h/"
     ),

@@ -352,7 +352,7 @@ LOGINS = {
 @pytest.mark.parametrize(("path", "expected"), LOGINS.items())
 def test_a_login_session_is_recognised_where_logind_puts_it(path: str, expected: str | None) -> None:
     """What looks like one inside a person's own cgroup would otherwise get somebody else's login ended."""
-    assert ending._login_scope(path) == expected
+    assert scopes.login_scope(path) == expected
 
 
 def test_the_current_directory_is_the_processs_own(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ tests:
     assert role.tests[1].run == ("x", "", "y")
     assert role.tests[0].links == (("/a", "/b"),)
     assert {sentence.split("`")[1] for sentence in role.unsupported} == {
-        "access", "journal_every", "record", "residue", "rescue", "on_expiry: warn", "on_expiry: leftovers",
+        "journal_every", "record", "residue", "rescue", "on_expiry: warn", "on_expiry: leftovers",
     }  # fmt: skip
 
 

@@ -92,6 +92,7 @@ READ_BY = {
     "Validate": ("Validate", "parse"),
     "Invalidate": ("Invalidate", "parse"),
     "Edited": ("Edited", "parse"),
+    "Admit": ("Admit", "parse"),
 }
 
 
