@@ -1,8 +1,9 @@
 /*
  * libjitsudo by hand, for tests: makes calls, and reports what came of each, a JSON object a line.
  *   drive [option=value]... METHOD=PARAMETERS...
- * Options: folder socket owner silence patience (milliseconds), report (a file, else standard output), give-up (after that
- * many ticks), pad (bytes that each call is to have more), close (a digit a descriptor, closed before anything else), send (descriptors, digits, that go along).
+ * Options: folder, socket, owner, silence and patience (milliseconds), report (a file, else standard output), give-up (after
+ * that many ticks), wait (milliseconds before each call but the first), pad (bytes that each call is to have more), close (a
+ * digit a descriptor, closed at once), send (descriptors that go along, a digit each).
  *   drive parse        reads standard input and writes what it holds.
  * The status is 0 where every call got an answer whose lists are lists of texts, else the status of libjitsudo plus 10.
  */
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +22,7 @@
 struct drive {
     struct jitsudo_options options;
     const char *report;
-    long give_up, ticks, pending;
+    long give_up, ticks, pending, wait;
     size_t pad;
     int descriptors[JITSUDO_MAX_DESCRIPTORS];
     size_t count;
@@ -161,6 +163,8 @@ static bool take_option(struct drive *drive, const char *name, size_t length, co
         drive->report = value;
     else if (IS("give-up"))
         drive->give_up = atol(value);
+    else if (IS("wait"))
+        drive->wait = atol(value);
     else if (IS("pad"))
         drive->pad = (size_t)atol(value);
     else if (IS("send"))
@@ -194,7 +198,7 @@ int main(int argc, char **argv)
     static struct drive drive;
     struct jitsudo_fault fault;
     struct jitsudo *client = NULL;
-    int next = 1;
+    int next = 1, made = 0;
     if (argc == 2 && strcmp(argv[1], "parse") == 0)
         return parse_input(&drive);
     drive.options = (struct jitsudo_options){.tick = tick, .pending = pending, .context = &drive};
@@ -212,6 +216,8 @@ int main(int argc, char **argv)
         if (equals == NULL)
             return 97;
         *equals = '\0';
+        if (drive.wait > 0 && made++)
+            poll(NULL, 0, (int)drive.wait);
         enum jitsudo_status outcome = call(&drive, client, argv[next], equals + 1, &fault);
         if (outcome != JITSUDO_OK)
             report_fault(&drive, &fault);

@@ -1,0 +1,101 @@
+"""Runs a program again and again, with one call of the C library failing each time, until it has no more to fail."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).parent
+MOST = 2000  # calls of one function that are failed in turn
+# What cannot succeed once it failed, and what is to be tried again.
+HARD = {
+    "malloc": [errno.ENOMEM], "calloc": [errno.ENOMEM], "realloc": [errno.ENOMEM], "strdup": [errno.ENOMEM],
+    "socket": [errno.EMFILE, errno.ENOMEM], "lstat": [errno.EACCES],
+    "connect": [errno.ECONNREFUSED, errno.EACCES, errno.ENOENT],
+    "getsockopt": [errno.EBADF], "poll": [errno.ENOMEM, errno.EINVAL], "recv": [errno.ECONNRESET, errno.EBADF, errno.ENOMEM],
+    "sendmsg": [errno.EPIPE, errno.ENOBUFS, errno.EBADF], "clock_gettime": [errno.EINVAL], "fcntl": [errno.EMFILE],
+}  # fmt: skip
+SOFT = {
+    "connect": [errno.EINTR, errno.EAGAIN], "poll": [errno.EINTR, errno.EAGAIN], "recv": [errno.EINTR, errno.EAGAIN, 0],
+    "sendmsg": [errno.EINTR, errno.EAGAIN, 0],
+}  # fmt: skip
+
+
+def each(table: dict[str, list[int]]) -> list[tuple[str, int]]:
+    """Every function with every way in which it can fail."""
+    return [(call, number) for call, numbers in table.items() for number in numbers]
+
+
+def name(case: object) -> str:
+    """A test's name for a number of errno."""
+    return errno.errorcode.get(case, "short") if isinstance(case, int) else str(case)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One call that fails."""
+
+    call: str
+    number: int
+    nth: int
+    onwards: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the program did with it."""
+
+    fault: Fault
+    injected: bool
+    status: int
+    stdout: bytes
+    stderr: bytes
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A command; `callers` are parts of the names of the files whose calls fail."""
+
+    command: list[str]
+    shim: Path
+    report: Path
+    callers: str
+    environment: dict[str, str] = field(default_factory=dict)
+    before: Callable[[], None] = lambda: None
+
+    def run(self, fault: Fault) -> Run:
+        """Once, with that call failing."""
+        self.report.unlink(missing_ok=True)
+        self.before()
+        environment = {
+            "PATH": "/usr/bin:/bin", **self.environment, "LD_PRELOAD": str(self.shim), "FAULT_CALL": fault.call,
+            "FAULT_NTH": str(fault.nth), "FAULT_ERRNO": str(fault.number), "FAULT_CALLERS": self.callers,
+            "FAULT_REPORT": str(self.report), **({"FAULT_ONWARDS": "1"} if fault.onwards else {}),
+        }  # fmt: skip
+        started = time.monotonic()
+        done = subprocess.run(
+            self.command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
+        )
+        seconds = time.monotonic() - started
+        return Run(fault, self.report.exists(), done.returncode, done.stdout, done.stderr, seconds)
+
+    def in_turn(self, call: str, number: int, onwards: bool = False) -> Iterator[Run]:
+        """With the first such call failing, the second, and so on, as long as there are any."""
+        for nth in range(1, MOST):
+            run = self.run(Fault(call, number, nth, onwards))
+            if not run.injected:
+                return
+            yield run
+        raise AssertionError(f"more than {MOST} calls of {call}")
+
+
+def build_shim(output: Path) -> Path:
+    """The shim, compiled into that folder."""
+    subprocess.run(["make", "--silent", "-C", str(HERE), f"OUTPUT={output}"], check=True, env=dict(os.environ))
+    return output / "fault.so"
