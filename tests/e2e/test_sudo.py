@@ -239,7 +239,7 @@ def test_fifty_at_once(clean: Lab) -> None:
 def test_secrets_reach_neither_ledger_nor_journal(clean: Lab) -> None:
     """Arguments that look like secrets are redacted, whether the command is allowed or denied; nor does PAM show them.
 
-    Where a container may not raise limits, pam_limits says so, and journald adds the command line (_CMDLINE), as under any sudo.
+    Where a container may not raise limits, pam_limits says so, and journald adds the command line (_CMDLINE), as for any sudo.
     """
     obtain(clean, "talker")
     journal = Journal.from_now(clean)
