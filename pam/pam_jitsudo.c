@@ -175,7 +175,7 @@ static void tell_refusal(struct call *call, struct json_object *reply)
     say(call, text);
     if (jitsudo_read_texts(reply, "hints", &hints) != JITSUDO_OK)
         return;
-    for (size_t i = 0; hints[i] != NULL && i < MAX_HINTS; i++) {
+    for (size_t i = 0; i < MAX_HINTS && hints[i] != NULL; i++) {
         jitsudo_printable(hints[i], text, sizeof text);
         say_hint(call, text);
     }
