@@ -121,7 +121,7 @@ static enum jitsudo_status judge(struct jitsudo *client, struct json_object *rep
     return JITSUDO_OK;
 }
 
-static enum jitsudo_status hear(struct jitsudo *client, struct json_object **answer, struct jitsudo_fault *fault)
+enum jitsudo_status jitsudo_hear(struct jitsudo *client, struct json_object **answer, struct jitsudo_fault *fault)
 {
     bool final = false;
     while (!final) {
@@ -148,7 +148,7 @@ enum jitsudo_status jitsudo_call(struct jitsudo *client, const char *method, str
         return jitsudo_fail(fault, JITSUDO_DISCONNECTED, "the connection to the daemon is out of step");
     enum jitsudo_status status = ask(client, method, parameters, descriptors, count, fault);
     if (status == JITSUDO_OK)
-        status = hear(client, reply, fault);
+        status = jitsudo_hear(client, reply, fault);
     client->broken = status != JITSUDO_OK && status != JITSUDO_REFUSED && status != JITSUDO_DAEMON_FAILED;
     return status;
 }

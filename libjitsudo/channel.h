@@ -27,5 +27,7 @@ enum jitsudo_status jitsudo_send(struct jitsudo *client, const char *frame, size
 /* The next frame, without its NUL: `*size` bytes at client->bytes, to be dropped with jitsudo_drop. */
 enum jitsudo_status jitsudo_receive(struct jitsudo *client, size_t *size, struct jitsudo_fault *fault);
 void jitsudo_drop(struct jitsudo *client, size_t size);
+/* call.c: the answer to the call that was sent, after any number of replies that ask for patience. */
+enum jitsudo_status jitsudo_hear(struct jitsudo *client, struct json_object **answer, struct jitsudo_fault *fault);
 
 #endif

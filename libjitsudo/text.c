@@ -122,7 +122,7 @@ bool jitsudo_unbase64(const char *text, size_t size, char *output, size_t *writt
     return true;
 }
 
-/* What Python's str.isprintable refuses of assigned characters: controls, formats, private use, every space but U+0020. */
+/* In order. What Python's str.isprintable refuses of assigned characters: controls, formats, private use, every space but U+0020. */
 static const struct {
     uint32_t first, last;
 } unprintable[] = {
@@ -135,8 +135,10 @@ static const struct {
 
 static bool is_printable(uint32_t point)
 {
-    for (size_t i = 0; i < sizeof unprintable / sizeof unprintable[0]; i++)
-        if (point >= unprintable[i].first && point <= unprintable[i].last)
+    if (point < 0x7F)
+        return point >= 0x20;
+    for (size_t i = 0; i < sizeof unprintable / sizeof unprintable[0] && point >= unprintable[i].first; i++)
+        if (point <= unprintable[i].last)
             return false;
     return true;
 }

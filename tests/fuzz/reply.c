@@ -1,0 +1,136 @@
+/*
+ * libFuzzer: whatever the daemon answers, the front ends read one thing or refuse it.
+ * The input is what comes from the socket, and goes all the way that an answer goes: frames, replies, values, sudo's terms.
+ */
+#define _GNU_SOURCE
+#include <json-c/json.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel.h"
+#include "internal.h"
+#include "native.h"
+
+struct told told;
+struct policy policy = {.executable = -1};
+
+static void claim(bool holds, const char *what)
+{
+    if (holds)
+        return;
+    fprintf(stderr, "does not hold: %s\n", what);
+    abort();
+}
+
+static void check_shown(const char *text)
+{
+    char again[JITSUDO_SENTENCE];
+    claim(strlen(text) < JITSUDO_SENTENCE && jitsudo_is_utf8(text, strlen(text)), "what is shown is text");
+    for (const char *at = text; *at != '\0'; at++)
+        claim((unsigned char)*at >= 0x20 && *at != 0x7F, "what is shown steers nothing");
+    jitsudo_printable(text, again, sizeof again);
+    claim(strcmp(text, again) == 0, "what is shown is shown as it is");
+}
+
+static void on_pending(const char *awaited, void *context)
+{
+    (void)context;
+    check_shown(awaited);
+}
+
+/* Written out, a value is read as the same, and a lenient parser of somebody else's agrees. */
+static void check_value(struct json_object *value)
+{
+    size_t size = 0;
+    enum jitsudo_status status = JITSUDO_OK;
+    char *text = jitsudo_write(value, &size, &status);
+    claim(text != NULL, "what was read can be written");
+    struct json_object *again = jitsudo_parse(text, size, &status);
+    claim(again != NULL && json_object_equal(value, again), "what was written is read as the same");
+    struct json_tokener *lenient = json_tokener_new_ex(JITSUDO_MAX_DEPTH + 2);
+    claim(lenient != NULL, "there is memory");
+    json_tokener_set_flags(lenient, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    struct json_object *other = json_tokener_parse_ex(lenient, text, (int)size + 1);
+    claim(other != NULL && json_object_equal(value, other), "json-c reads the same");
+    json_object_put(other);
+    json_tokener_free(lenient);
+    json_object_put(again);
+    free(text);
+}
+
+static void check_parser(const char *bytes, size_t size)
+{
+    enum jitsudo_status status = JITSUDO_OK;
+    struct json_object *value = jitsudo_parse(bytes, size, &status);
+    claim((value != NULL) == (status == JITSUDO_OK), "a value or a reason");
+    if (value == NULL)
+        return;
+    check_value(value);
+    json_object_put(value);
+}
+
+static void check_vector(char *const *vector)
+{
+    claim(vector != NULL && vector[0] != NULL, "a list of texts has one");
+}
+
+static void check_terms(struct json_object *reply)
+{
+    struct terms terms = {.session = NULL};
+    struct refusal why = {.is_outage = false};
+    if (!allows(reply, &why)) {
+        claim(why.message[0] != '\0', "a refusal has words");
+        return;
+    }
+    claim(jitsudo_is(reply, "verdict", "allow") && jitsudo_is_null(reply, "challenge"), "an allow is an allow");
+    if (read_terms(reply, &terms, &why)) {
+        check_vector(terms.info);
+        check_vector(terms.argv);
+        check_vector(terms.env);
+        claim(value_of(terms.info, "command")[0] == '/', "an allow names a program");
+        claim((terms.session == NULL) == (terms.token == NULL), "an allow has a session and its token, or neither");
+    }
+    free_terms(&terms);
+}
+
+/* A connection that brought these bytes and then ended. */
+static bool fill(struct jitsudo *client, const uint8_t *data, size_t size)
+{
+    client->socket = -1;
+    client->options.silence_ms = JITSUDO_SILENCE_MS;
+    client->options.pending = on_pending;
+    client->bytes = malloc(size + 1);
+    if (client->bytes == NULL || jitsudo_wait_anew(client, true, NULL) != JITSUDO_OK)
+        return false;
+    memcpy(client->bytes, data, size);
+    client->bytes[size] = '\0';
+    client->held = size + 1;
+    client->room = size + 1;
+    return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct jitsudo client = {.socket = -1};
+    struct jitsudo_fault fault = {.status = JITSUDO_OK};
+    struct json_object *answer = NULL;
+    check_parser((const char *)data, size);
+    if (!fill(&client, data, size))
+        return 0;
+    enum jitsudo_status status = jitsudo_hear(&client, &answer, &fault);
+    claim((answer != NULL) == (status == JITSUDO_OK), "an answer or a fault");
+    if (answer != NULL)
+        check_terms(answer);
+    else {
+        claim(fault.status == status, "the fault says why");
+        check_shown(fault.code);
+        check_shown(fault.message);
+        check_shown(fault.hint);
+    }
+    json_object_put(answer);
+    free(client.bytes);
+    return 0;
+}
