@@ -64,18 +64,22 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """The program might read it in a way that nobody foresaw. `index`: of the argument that shows it, if one does."""
+    """The program might read it in a way that nobody foresaw. `index`: of the argument that shows it, if one does.
+
+    `in_own_way`: that argument is known to be something else to the program than to whoever reads the line word by word.
+    """
 
     why: str
     index: int | None = None
+    in_own_way: bool = False
 
 
 class _Refused(Exception):
     """The line cannot be read; never leaves this module."""
 
-    def __init__(self, why: str, index: int | None = None) -> None:
+    def __init__(self, why: str, index: int | None = None, *, in_own_way: bool = False) -> None:
         super().__init__(why)
-        self.unreadable = Unreadable(why, index)
+        self.unreadable = Unreadable(why, index, in_own_way)
 
 
 def read_arguments(grammar: Grammar, arguments: Sequence[str]) -> Reading | Unreadable:
@@ -103,8 +107,8 @@ def _check_arguments(grammar: Grammar, arguments: Sequence[str]) -> None:
     if len(arguments) > MAX_ARGUMENTS:
         raise _Refused(f"more than {MAX_ARGUMENTS} arguments")
     for index, argument in enumerate(arguments):
-        if grammar.refused_arguments and argument.startswith(grammar.refused_arguments):
-            raise _Refused(f"the program reads {_shown(argument)} in a way of its own", index)
+        if argument.startswith(grammar.refused_arguments) or argument.casefold() in grammar.refused_words:
+            raise _Refused(f"the program reads {_shown(argument)} in a way of its own", index, in_own_way=True)
     if grammar.first_is_option and arguments and not arguments[0].startswith("-"):
         raise _Refused(f"the program reads its first argument, {_shown(arguments[0])}, as options", 0)
 
@@ -315,5 +319,5 @@ class _Line:
 
     def _add_operand(self, argument: str, index: int) -> None:
         if self.grammar.refused_operands and argument.startswith(self.grammar.refused_operands):
-            raise _Refused(f"the program reads {_shown(argument)} in a way of its own", index)
+            raise _Refused(f"the program reads {_shown(argument)} in a way of its own", index, in_own_way=True)
         self.operands.append(Word(argument, index))

@@ -74,7 +74,8 @@ class Grammar:
     `uninterruptible`: it should not be ended half-way (package managers, file system tools). `refused_operands`: an operand
     that begins like this is read in some way of the program's own (`tail +5`, `less +!sh`): the line is unreadable. So it is
     with any argument that begins like one of `refused_arguments` (`@file`, read before all else), and, where
-    `first_is_option`, with an operand as first argument (`tar xf`).
+    `first_is_option`, with an operand as first argument (`tar xf`), and with one of `refused_words`, in any case of letters:
+    words that some options take for their value though they need none (`apt-get --simulate no`).
     """
 
     program: AbsPath
@@ -86,6 +87,7 @@ class Grammar:
     also: tuple[AbsPath, ...] = ()
     refused_operands: tuple[str, ...] = ()
     refused_arguments: tuple[str, ...] = ()
+    refused_words: frozenset[str] = frozenset()
     first_is_option: bool = False
     file: str = field(default="", compare=False)
 

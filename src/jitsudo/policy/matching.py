@@ -48,6 +48,8 @@ def refusal_of(rule: CommandRule, arguments: Sequence[str], place: Place) -> str
     if rule.shape.syntax == "literal":
         return None if _listed(rule.shape, arguments, place) else NOT_THOSE
     reading = read_arguments(rule.grammar, arguments)
+    if isinstance(reading, Unreadable) and reading.in_own_way:
+        return reading.why
     why = reading.why if isinstance(reading, Unreadable) else _refusal_of_reading(rule, reading, arguments, place)
     if why is None or (_names_dashes(rule.shape, arguments) and _listed(rule.shape, arguments, place)):
         return None

@@ -19,8 +19,8 @@ from jitsudo.types import AbsPath
 _FILE_KEYS = ("version", "programs")
 _SHAPE_KEYS = ("options", "subcommands", "operands", "leads", "order", "global")
 _PROGRAM_KEYS = (
-    "also", "syntax", "unreadable", "uninterruptible", "refused_operands", "refused_arguments", "first_is_option",
-    *_SHAPE_KEYS,
+    "also", "syntax", "unreadable", "uninterruptible", "refused_operands", "refused_arguments", "refused_words",
+    "first_is_option", *_SHAPE_KEYS,
 )  # fmt: skip
 _SYNTAXES: tuple[Syntax, ...] = get_args(Syntax)
 _ORDERS: tuple[Order, ...] = get_args(Order)
@@ -103,12 +103,16 @@ class _GrammarReader:
             also=fields.read("also", self._paths, ()),
             refused_operands=fields.read("refused_operands", lambda at: reader.texts(at, "refused_operands"), ()),
             refused_arguments=fields.read("refused_arguments", lambda at: reader.texts(at, "refused_arguments"), ()),
+            refused_words=fields.read("refused_words", self._refused_words, frozenset()),
             first_is_option=self._flag(fields, "first_is_option"),
             file=key.pos.file,
         )
 
     def _flag(self, fields: Fields, key: str) -> bool:
         return fields.read(key, lambda at: self._reader.boolean(at, key), False)
+
+    def _refused_words(self, node: Node) -> frozenset[str]:
+        return frozenset(word.casefold() for word in self._reader.texts(node, "refused_words"))
 
     def _paths(self, node: Node) -> tuple[AbsPath, ...]:
         return tuple(self._reader.path(item, "also") for item in self._reader.items(node, "also"))

@@ -10,7 +10,7 @@ import pytest
 
 from jitsudo.errors import PolicyInvalid
 from jitsudo.host.grammarfiles import load_grammars
-from jitsudo.policy.argv import Reading, read_arguments
+from jitsudo.policy.argv import Reading, Unreadable, read_arguments
 from jitsudo.policy.grammar import Grammar, GrammarShape, KnownOption
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "probe"))
@@ -223,3 +223,34 @@ def test_nothing_that_leads_anywhere_is_harmless() -> None:
         return [one for one in harmless if one.leads or one.chdir or one.moves or one.secret]
 
     assert {path: found for path, grammar in GRAMMARS.items() if (found := harmful(grammar))} == {}
+
+
+# -- what programs read otherwise than it looks -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", ["apt-get install", "apt install", "apt-mark hold", "apt-cache show"])
+@pytest.mark.parametrize("word", ["no", "OFF", "without", "yes", "1", "000", "0x0"])
+def test_a_word_that_switches_an_option_of_apt_off_is_no_package(line: str, word: str) -> None:
+    """`apt-get install --only-upgrade no PACKAGE` installs it."""
+    program, verb = line.split()
+    by = GRAMMARS[f"/usr/bin/{program}"]
+    assert isinstance(read_arguments(by, [verb, "-q", word, "nginx"]), Unreadable)
+    assert isinstance(read_arguments(by, [verb, "-q", "nodejs", "0ad"]), Reading)
+
+
+def test_a_value_is_never_certbots_verb() -> None:
+    """certbot takes the first word that is a verb for its verb, also behind an option: `--cert-name delete renew`."""
+    certbot = GRAMMARS["/usr/bin/certbot"]
+    assert isinstance(read_arguments(certbot, ["--cert-name", "delete", "renew"]), Unreadable)
+    assert isinstance(read_arguments(certbot, ["-n", "renew", "--cert-name", "delete"]), Reading)
+
+
+def test_an_option_that_two_container_tools_read_otherwise_is_not_read() -> None:
+    """`logs -n 5 web`: five lines of web to docker, the containers 5 and web to podman."""
+    assert isinstance(read_arguments(GRAMMARS["/usr/bin/podman"], ["logs", "-n", "5", "web"]), Unreadable)
+    assert isinstance(read_arguments(GRAMMARS["/usr/bin/podman"], ["logs", "--tail", "5", "web"]), Reading)
+
+
+def test_find_has_no_list_of_expressions() -> None:
+    """`find /srv -name x , -delete`: a comma is no folder."""
+    assert isinstance(read_arguments(GRAMMARS["/usr/bin/find"], ["/srv", "-name", "x", ",", "-delete"]), Unreadable)

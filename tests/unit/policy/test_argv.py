@@ -341,6 +341,14 @@ def test_response_files_are_refused_wherever_they_stand() -> None:
     assert plain(read(by, "-o", "x@")) == ([("-o", "x@")], [])
 
 
+@pytest.mark.parametrize("line", [("-s", "no", "a"), ("-s", "a", "NO"), ("-o", "no"), ("--", "no")])
+def test_words_that_a_switch_may_take_are_refused_wherever_they_stand(line: tuple[str, ...]) -> None:
+    """`apt-get install --only-upgrade no a` installs a."""
+    by = grammar(known("-s"), known("-o", "required"), refused_words=frozenset({"no"}))
+    assert why_not(by, *line).endswith("in a way of its own")
+    assert plain(read(by, "-s", "not", "a")) == ([("-s", None)], ["not", "a"])
+
+
 def test_old_style_options_are_refused() -> None:
     """`tar xf` has no dash and yet no operand."""
     by = grammar(known("-x"), known("-f", "required"), first_is_option=True)

@@ -236,6 +236,15 @@ def test_a_rule_with_options_names_none_among_its_operands() -> None:
     assert not allowed(subcommands, "kill", "-HUP")
 
 
+def test_a_list_does_not_admit_what_the_program_reads_in_a_way_of_its_own() -> None:
+    """Word by word it would be of the type; the program takes it for the value of what stands before it."""
+    known = '/usr/bin/tail: {options: {"-q": flag}, refused_words: ["no"], refused_operands: ["+"]}'
+    rule = '{command: /usr/bin/tail, operands: [{literal: "-q"}, {any: true, count: "1.."}]}'
+    assert allowed(rule, "tail", "-q", "a", "b", known=known)
+    assert not allowed(rule, "tail", "-q", "no", "b", known=known)
+    assert not allowed(rule, "tail", "-q", "+no", "b", known=known)
+
+
 def test_a_list_with_options_in_it_has_no_relative_paths() -> None:
     """What an option that nobody has described does to them is not known."""
     rule = '{command: /usr/bin/kill, operands: [{literal: "-C"}, {path: {under: /srv}, count: 2}]}'

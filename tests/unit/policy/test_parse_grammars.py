@@ -43,7 +43,8 @@ def test_every_key_of_a_program_is_read() -> None:
     """As the README describes them."""
     found = programs(
         "{/bin/x: {also: [/opt/x, /opt/y], syntax: single-dash, order: posix, uninterruptible: true, leads: [runs-program], "
-        'refused_operands: "+", refused_arguments: ["@"], first_is_option: true, operands: [reads-file, writes-file]}}'
+        'refused_operands: "+", refused_arguments: ["@"], first_is_option: true, operands: [reads-file, writes-file], '
+        "refused_words: ['No']}}"
     )
     assert sorted(found) == ["/bin/x", "/opt/x", "/opt/y"]
     x = found["/bin/x"]
@@ -51,6 +52,7 @@ def test_every_key_of_a_program_is_read() -> None:
     assert (x.syntax, x.order, x.shape.order) == ("single-dash", "posix", None)
     assert (x.uninterruptible, x.first_is_option, x.unreadable) == (True, True, False)
     assert (x.refused_operands, x.refused_arguments) == (("+",), ("@",))
+    assert x.refused_words == {"no"}
     assert x.shape.leads == {"runs-program"}
     assert x.shape.operands == {"reads-file", "writes-file"}
     assert (x.file, program("unreadable: true").unreadable) == ("a.yaml", True)
