@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -18,6 +19,9 @@ _MERGED = ("/bin/", "/sbin/", "/lib/", "/lib64/")
 
 
 MAX_KEPT_CHARS = 128
+# What no program takes for anything but a path: `|sh` is a command to psql and strace, `host:x` another host to tar and rsync,
+# `a=b` a variable to awk and make. Whoever means a file of such a name writes ./ before it.
+_PLAINLY_A_PATH = re.compile(r"/|[\w.][^/:=]*(?:/|\Z)")
 SECURE_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
@@ -108,7 +112,7 @@ def both_ways_are_roots(named: str, real: str, world: World) -> bool:
 
 def path_matches(wanted: PathUnder, text: str, place: Place) -> bool:
     """Whether an argument is a path that the type admits: as named and as resolved, with safe folders on both ways."""
-    path = place.absolute(text)
+    path = place.absolute(text) if _PLAINLY_A_PATH.match(text) else None
     real = place.world.real_path(path) if path else None
     if path is None or real is None:
         return False

@@ -141,6 +141,14 @@ def test_a_path_that_leads_elsewhere_does_not_match(argument: str, cwd: str) -> 
     assert not allowed(NGINX, argument, cwd=cwd)
 
 
+@pytest.mark.parametrize("name", ["|id", "!id", "evil.example:x", ":x", "@x", "+5", "~x", "%f", ",", "(", "a=b", "a b:c"])
+def test_what_a_program_may_take_for_something_else_is_no_relative_path(name: str) -> None:
+    """`psql -o '|id'` runs id, `tar -xf evil.example:x` asks another host; with a folder before it, each is a file."""
+    assert not allowed(NGINX, name, cwd="/var/log/nginx")
+    assert allowed(NGINX, f"./{name}", cwd="/var/log/nginx")
+    assert allowed(NGINX, f"/var/log/nginx/{name}")
+
+
 def test_a_link_into_the_folder_does_not_match_by_its_own_name() -> None:
     """The path as named must lie under it too."""
     on = world().link("/srv/logs", "/var/log/nginx")
