@@ -17,7 +17,7 @@ from jitsudo.elevation.options import Options, check_supported, parse_settings
 from jitsudo.elevation.runas import resolve_target
 from jitsudo.errors import Denied, NotFound
 from jitsudo.host.accounts import Accounts
-from jitsudo.policy.describe import describe_rule
+from jitsudo.policy.describe import describe_role
 from jitsudo.policy.model import AgentProof, Authentication, Never, Policy, Role
 from jitsudo.policy.verdict import Allow, Challenge, HeldGrant
 from jitsudo.types import AbsPath, Duration, Moment, Person, UserName
@@ -101,7 +101,7 @@ def list_text(person: Person, held: Sequence[HeldGrant], state: DaemonState, now
 
 def _short(grant: HeldGrant, role: Role, policy: Policy, now: Moment) -> list[str]:
     lines = [f"role {grant.role}, grant {grant.id}, {_until(grant, now)}"]
-    lines += [f"    ({', '.join(grant.run_as)}) {describe_rule(rule)}" for rule in role.rules]
+    lines += [f"    ({', '.join(grant.run_as)}) {line}" for line in describe_role(role)]
     names = [f"{guardrail.name} ({guardrail.then})" for guardrail in policy.guardrails_of(role)]
     return [*lines, f"    guardrails: {', '.join(names)}"] if names else lines
 
@@ -124,7 +124,7 @@ def _long(grant: HeldGrant, role: Role, policy: Policy, now: Moment) -> list[str
     for guardrail in policy.guardrails_of(role):
         lines.append(f"    Guardrail: {guardrail.name} ({guardrail.then}): {guardrail.message}".rstrip(": "))
     lines.append("    Commands:")
-    return [*lines, *(f"        {describe_rule(rule)}" for rule in role.rules)]
+    return [*lines, *(f"        {line}" for line in describe_role(role))]
 
 
 def _proof(wanted: Authentication) -> str:

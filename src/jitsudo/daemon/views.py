@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jitsudo.daemon.session import Session
 from jitsudo.grants.lifecycle import GrantRecord, RequestRecord
-from jitsudo.policy.describe import describe_rule
+from jitsudo.policy.describe import describe_role
 from jitsudo.policy.model import Guardrail, Policy, Role
 from jitsudo.policy.verdict import Deny
 from jitsudo.wire.framing import Json, encode_text
@@ -28,7 +28,7 @@ def request_info(
         "reason": request.reason,
         "duration": int(request.duration),
         "run_as": list(request.run_as),
-        "commands": [describe_rule(rule) for rule in role.rules] if role is not None else [],
+        "commands": describe_role(role) if role is not None else [],
         "created": request.created,
         "activate_by": request.activate_by,
         "approvals": [approver for _, _, approver in record.approvals],
@@ -86,6 +86,6 @@ def role_info(role: Role, not_now: Deny | None, needed: int) -> Json:
         "max_duration": int(terms.max_duration) if terms is not None else None,
         "approvals": needed if terms is not None else None,
         "run_as": list(role.run_as.users),
-        "commands": [describe_rule(rule) for rule in role.rules],
+        "commands": describe_role(role),
         "not_now": not_now.message if not_now is not None else None,
     }

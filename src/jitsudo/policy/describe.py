@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jitsudo.policy.model import Role
 from jitsudo.policy.rules import (
     AnyValue,
     ArgumentType,
@@ -22,6 +23,12 @@ from jitsudo.policy.rules import (
     Shape,
     ShellRule,
 )
+
+
+def describe_role(role: Role) -> list[str]:
+    """What a role is for, a line a rule, and the PAM services that it lets people in through."""
+    access = [f"access through {', '.join(sorted(role.services))}"] if role.services else []
+    return [describe_rule(rule) for rule in role.rules] + access
 
 
 def describe_rule(rule: Rule) -> str:

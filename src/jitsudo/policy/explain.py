@@ -83,6 +83,8 @@ def _role_lines(finding: RoleFinding, action: Action, held: str) -> list[str]:
     findings = [about.get(id(rule)) or other_rule(rule, action) for rule in finding.role.rules]
     for rule in sorted(findings, key=lambda one: one.rule.pos):
         lines.append(f"  {where(rule.rule.pos)} {'matches' if rule.matched else 'does not match'}: {rule.why}")
+    if finding.role.services:
+        lines.append(f"  access through {', '.join(sorted(finding.role.services))} is no command")
     return lines
 
 

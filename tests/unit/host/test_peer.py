@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from jitsudo.errors import Denied
-from jitsudo.host import ending, peer, processes, scopes
+from jitsudo.host import peer, processes, scopes
 from jitsudo.host.peer import ancestry, identify, is_running, read_cgroup, read_credentials, read_cwd, read_process
 from jitsudo.types import SessionId
 
