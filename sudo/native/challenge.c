@@ -72,6 +72,17 @@ static bool authenticate(struct json_object *challenge, struct refusal *why)
     return good;
 }
 
+/* The account's PAM handle, as it is where nobody was asked for a password. */
+static bool begin_account(struct json_object *challenge, struct refusal *why)
+{
+    if (!jitsudo_is(challenge, "service", SERVICE))
+        return not_understood(why, "another PAM service");
+    char *user = text_of(challenge, "user", why);
+    bool good = user != NULL && begin_pam(user, why);
+    free(user);
+    return good;
+}
+
 static bool sign(struct json_object *challenge, char **signature, struct refusal *why)
 {
     char **keys = NULL, *nonce = text_of(challenge, "nonce", why);
@@ -108,16 +119,33 @@ static bool meet_kind(struct json_object *challenge, const char *message, const 
             return not_proven(why, "unavailable", NULL, "%s This has to be confirmed on a terminal, without -n", message);
         return confirm_shown(message, why);
     }
+    if (jitsudo_is(challenge, "kind", "account")) {
+        *outcome = "proven";
+        return begin_account(challenge, why);
+    }
     const char *kind = jitsudo_string(challenge, "kind");
     char what[128];
     snprintf(what, sizeof what, "challenge %.100s", kind != NULL ? kind : "None");
     return not_understood(why, what);
 }
 
-static struct json_object *answer_of(const char *outcome, const char *signature)
+static struct json_object *answer_of(const char *outcome, const char *signature, const char *account)
 {
     struct json_object *made = jitsudo_object();
-    return built(made, put_text(made, "outcome", outcome) && put_text(made, "signature", signature));
+    return built(made, put_text(made, "outcome", outcome) && put_text(made, "signature", signature) &&
+                           put_text(made, "account", account));
+}
+
+/* Whether the account may be used; else *why is what sudo says of it. */
+static bool is_good_account(bool may_change, struct refusal *why)
+{
+    char sentence[1024];
+    pam_account(may_change, sentence, sizeof sentence);
+    if (sentence[0] == '\0')
+        return true;
+    refuse(why, NULL, "%s", sentence);
+    why->speaker = "sudo";
+    return false;
 }
 
 /* The answer to a challenge, to be released; *is_met says whether it is one that can lead to an allow, else *why is the refusal
@@ -129,13 +157,16 @@ static struct json_object *meet(struct json_object *challenge, bool *is_met, str
     *is_met = message != NULL && meet_kind(challenge, message, &outcome, &signature, why);
     free(message);
     struct json_object *answer = NULL;
-    if (*is_met) {
-        answer = answer_of(outcome, signature);
+    if (*is_met && strcmp(outcome, "proven") == 0 && !is_good_account(jitsudo_is(challenge, "kind", "authenticate"), why)) {
+        *is_met = false;
+        answer = answer_of(outcome, NULL, why->message);
+    } else if (*is_met) {
+        answer = answer_of(outcome, signature, NULL);
         if (answer == NULL)
             no_memory(why);
     } else if (why->outcome != NULL) {
         why->speaker = jitsudo_is(challenge, "kind", "authenticate") ? "sudo" : "jitsudo";
-        answer = answer_of(why->outcome, NULL);
+        answer = answer_of(why->outcome, NULL, NULL);
     }
     /* Who asks has not failed: root does not go on past a question. */
     why->is_outage = false;
@@ -143,30 +174,12 @@ static struct json_object *meet(struct json_object *challenge, bool *is_met, str
     return answer;
 }
 
-/* Put before the daemon anew, so that it is on record as what it is; whatever it says, this command does not run. */
-static void record_account(const char *method, struct json_object *asked, struct files *files, const char *sentence)
+/* A daemon that does not ask has allowed too early; the command of a locked account does not run all the same. */
+static bool check_account(struct refusal *why)
 {
-    struct refusal unheard = {.speaker = NULL};
-    hang_up();
-    if (put_text(asked, "account", sentence))
-        json_object_put(ask(method, asked, files, &unheard));
-}
-
-static bool check_account(const char *method, struct json_object *asked, struct files *files, bool may_change,
-    struct refusal *why)
-{
-    char sentence[1024];
-    if (!begin_pam_for_caller(why)) {
-        why->is_outage = false;
-        return false;
-    }
-    pam_account(may_change, sentence, sizeof sentence);
-    if (sentence[0] == '\0')
-        return true;
-    record_account(method, asked, files, sentence);
-    refuse(why, NULL, "%s", sentence);
-    why->speaker = "sudo";
-    return false;
+    bool good = begin_pam_for_caller(why) && is_good_account(false, why);
+    why->is_outage = false;
+    return good;
 }
 
 /* Whether the reply is a challenge and nothing else; false with *why->message set where it is not understood. */
@@ -186,20 +199,13 @@ static bool challenge_of(struct json_object *reply, struct json_object **challen
 }
 
 /* One challenge, met or not, and the reply to what came of it in place of *reply. */
-static bool answer_challenge(const char *method, struct json_object *asked, struct files *files, struct json_object *challenge,
-    struct json_object **reply, bool *is_checked, struct refusal *why)
+static bool answer_challenge(struct json_object *challenge, struct json_object **reply, bool *is_checked, struct refusal *why)
 {
     bool is_met = false;
     struct json_object *answer = meet(challenge, &is_met, why);
     if (answer == NULL)
         return false;
-    if (is_met && jitsudo_is(challenge, "kind", "authenticate")) {
-        if (!check_account(method, asked, files, true, why)) {
-            json_object_put(answer);
-            return false;
-        }
-        *is_checked = true;
-    }
+    *is_checked = *is_checked || (is_met && jitsudo_is(answer, "outcome", "proven"));
     struct refusal unheard = {.speaker = NULL};
     json_object_put(*reply);
     *reply = ask("Answer", answer, NULL, is_met ? why : &unheard);
@@ -213,7 +219,8 @@ static bool answer_challenge(const char *method, struct json_object *asked, stru
 /* An allow, once what the daemon wants to have established is; to be released. NULL with *why.
  *
  * The account is checked as sudo does, after the proof: a stack may count a check of the account as a success, and one before
- * the proof would forget the wrong passwords of others (pam_faillock(8)). */
+ * the proof would forget the wrong passwords of others (pam_faillock(8)). And before the daemon allows anything, so that no
+ * allow is on record for an account that is locked. */
 struct json_object *established(const char *method, struct json_object *asked, struct files *files, struct refusal *why)
 {
     /* Within a session, sudo asks for what the command executes. Root outside one is nobody's to lock out. */
@@ -229,9 +236,9 @@ struct json_object *established(const char *method, struct json_object *asked, s
         good = challenge_of(reply, &challenge, why);
         if (!good || challenge == NULL)
             break;
-        good = answer_challenge(method, asked, files, challenge, &reply, &is_checked, why);
+        good = answer_challenge(challenge, &reply, &is_checked, why);
     }
-    good = good && allows(reply, why) && (is_checked || check_account(method, asked, files, false, why));
+    good = good && allows(reply, why) && (is_checked || check_account(why));
     if (good)
         return reply;
     json_object_put(reply);

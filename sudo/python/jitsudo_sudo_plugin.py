@@ -41,7 +41,7 @@ REINSTALL = "reinstall jitsudo; root is not affected"
 # sudo's own handlers swallow these until the command runs: somebody who waits must be able to give up.
 GIVE_UP = frozenset({_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM})
 MAX_ROUNDS = 16  # of challenges before one answer
-PROOFS = frozenset({"proven", "signed", "confirmed"})
+ACCOUNT = {"kind": "account", "message": "the state of the account", "service": "jitsudo-sudo"}
 # The grammar of every command line assumes that it is not set, so no PAM stack may bring it back.
 NEVER_FROM_PAM = frozenset({"POSIXLY_CORRECT"})
 REPLY_KEYS = frozenset(
@@ -580,7 +580,8 @@ class JitsudoPolicy(sudo.Plugin):
         """An allow, once what the daemon wants to have established is. Raises Refusal, or Outage.
 
         The account is checked as sudo does, after the proof: a stack may count a check of the account as a success, and one
-        before the proof would forget the wrong passwords of others (pam_faillock(8)).
+        before the proof would forget the wrong passwords of others (pam_faillock(8)). And before the daemon allows anything,
+        so that no allow is on record for an account that is locked.
         """
         # Within a session, sudo asks for what the command executes. Root outside one is nobody's to lock out.
         is_checked = self.accepted > 0 or os.getuid() == 0
@@ -590,33 +591,42 @@ class JitsudoPolicy(sudo.Plugin):
             if challenge is None:
                 break
             answer, refusal = self._meet(challenge)
-            if refusal is None and challenge["kind"] == "authenticate":
-                self._check_account(method, question, files, may_change=True)
-                is_checked = True
             reply = self._ask("Answer", answer)
             if refusal is not None:
                 raise refusal
+            is_checked = is_checked or answer["outcome"] == "proven"
         verdict_of(reply)
         if not is_checked:
-            self._check_account(method, question, files, may_change=False)
+            # A daemon that does not ask has allowed too early; the command of a locked account does not run all the same.
+            refusal = self._meet(ACCOUNT | {"user": to_wire(self.user_info.get("user", ""))})[1]
+            if refusal is not None:
+                raise refusal
         return reply
 
     def _meet(self, challenge):
         """What to answer, and the refusal that this comes to in the end, None where the challenge is met."""
         proof = load_proof()
+        nothing = {"signature": None, "account": None}
         quiet = self.settings.get("noninteractive") == "true"
         try:
             kind, message = challenge.get("kind"), one_text(challenge.get("message"), "message")
-            if kind == "authenticate" and not quiet:
-                self._authenticate(proof, challenge)
-                return {"outcome": "proven", "signature": None}, None
+            if kind == "account" or (kind == "authenticate" and not quiet):
+                if challenge.get("service") != proof.SERVICE:
+                    raise not_understood("another PAM service")
+                user = one_text(challenge.get("user"), "user")
+                if kind == "authenticate":
+                    self._authenticate(proof, user, challenge)
+                why = self._pam_for(proof, user).account(kind == "authenticate")
+                refusal = None if why is None else SudosOwn(why)
+                return {**nothing, "outcome": "proven", "account": why and to_wire(why)}, refusal
             if kind == "agent":
                 keys, nonce = texts(challenge.get("keys"), "keys"), one_text(challenge.get("nonce"), "nonce")
                 path = dict(item.partition("=")[::2] for item in self.told["user_env"]).get("SSH_AUTH_SOCK")
-                return {"outcome": "signed", "signature": proof.prove_by_agent(path, os.getuid(), keys, nonce, quiet)}, None
+                signature = proof.prove_by_agent(path, os.getuid(), keys, nonce, quiet)
+                return {**nothing, "outcome": "signed", "signature": signature}, None
             if kind == "confirm" and not quiet:
                 proof.confirm(printable(message, keep="\n"))
-                return {"outcome": "confirmed", "signature": None}, None
+                return {**nothing, "outcome": "confirmed"}, None
             if kind == "authenticate":
                 raise proof.NotProven("unavailable", "a password is required")
             if kind == "confirm":
@@ -627,12 +637,10 @@ class JitsudoPolicy(sudo.Plugin):
             raise Refusal(fault.message, *fault.hints) from fault
         except proof.NotProven as fault:
             speaker = SudosOwn if kind == "authenticate" else Refusal
-            return {"outcome": fault.outcome, "signature": None}, speaker(fault.message, *fault.hints)
+            return {**nothing, "outcome": fault.outcome}, speaker(fault.message, *fault.hints)
 
-    def _authenticate(self, proof, challenge):
-        if challenge.get("service") != proof.SERVICE:
-            raise not_understood("another PAM service")
-        user, tries, prompt = one_text(challenge.get("user"), "user"), challenge.get("tries"), challenge.get("prompt")
+    def _authenticate(self, proof, user, challenge):
+        tries, prompt = challenge.get("tries"), challenge.get("prompt")
         if type(tries) is not int or tries < 1:
             raise not_understood("tries")
         prompt = None if prompt is None else one_text(prompt, "prompt")
@@ -649,23 +657,6 @@ class JitsudoPolicy(sudo.Plugin):
                 return any(line.split()[:2] == [b"Path", b"askpass"] and len(line.split()) > 2 for line in lines)
         except OSError:
             return False
-
-    def _check_account(self, method, question, files, *, may_change):
-        proof = load_proof()
-        try:
-            user = self.pam.user if self.pam is not None else self.user_info.get("user", "")
-            why = self._pam_for(proof, user).account(may_change)
-        except proof.NotProven as fault:
-            raise Refusal(fault.message, *fault.hints) from fault
-        if why is None:
-            return
-        # Put before the daemon anew, so that it is on record as what it is; whatever it says, this command does not run.
-        self._hang_up()
-        try:  # noqa: SIM105 - contextlib is not worth its import
-            self._ask(method, question | {"account": to_wire(why)}, files)
-        except Refusal:
-            pass
-        raise SudosOwn(why)
 
     def _pam_for(self, proof, user):
         if self.pam is not None and self.pam.user != user:

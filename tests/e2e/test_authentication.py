@@ -363,6 +363,7 @@ def test_an_expired_account_may_do_nothing(asked: Lab) -> None:
     with account(asked, ("true",), back):
         assert while_logged_in(asked, "sudo id; echo status $?", expire, (ASKED, "alice")).endswith(words)
     until(lambda: [e["JITSUDO_CODE"] for e in journal.find("command.denied")].count("account") == 2, "two events")
+    assert [e for e in journal.find("command.allowed") if e["JITSUDO_USER"] == "alice"] == []
 
 
 def test_an_expired_password_has_to_be_changed(asked: Lab) -> None:

@@ -980,6 +980,9 @@ PASSWORD: dict[str, Any] = {
 AGENT: dict[str, Any] = {
     **NOTHING_ASKED, "kind": "agent", "message": "prove who you are", "keys": ["ssh-ed25519 AAAA"], "nonce": "5f",
 }  # fmt: skip
+ACCOUNT: dict[str, Any] = {
+    **NOTHING_ASKED, "kind": "account", "message": "the state of the account", "service": "jitsudo-sudo", "user": "alice",
+}  # fmt: skip
 CONFIRM: dict[str, Any] = {**NOTHING_ASKED, "kind": "confirm", "message": "This stops production."}
 
 
@@ -1002,7 +1005,7 @@ def test_a_password_is_proven_by_pam_and_the_account_checked_after_it(
         ("authenticate", "[sudo] password for alice: ", False, 3),
         ("account", True),
     ]
-    assert daemon.calls[1].parameters == {"outcome": "proven", "signature": None}
+    assert daemon.calls[1].parameters == {"outcome": "proven", "signature": None, "account": None}
     assert {call.connection for call in daemon.calls} == {1}
 
 
@@ -1073,6 +1076,8 @@ ODD_CHALLENGES: dict[str, object] = {
     "another kind": {**PASSWORD, "kind": "Authenticate"},
     "no message": {**CONFIRM, "message": None},
     "another service": {**PASSWORD, "service": "su"},
+    "the account in another service": {**ACCOUNT, "service": "su"},
+    "nobody's account": {**ACCOUNT, "user": None},
     "no service": {**PASSWORD, "service": None},
     "no user": {**PASSWORD, "user": None},
     "a user with NUL": {**PASSWORD, "user": "alice\0"},
@@ -1133,25 +1138,39 @@ def test_a_challenge_with_an_allows_terms_is_no_answer(policy: Any, run: Path, p
     assert pam.steps == []
 
 
-@pytest.mark.parametrize("first", [answer(ALLOW), challenged(PASSWORD)], ids=["never", "password"])
+@pytest.mark.parametrize("first", [challenged(ACCOUNT), challenged(PASSWORD)], ids=["never", "password"])
 def test_an_account_that_may_not_be_used_runs_nothing_and_is_on_record(
     first: Step, policy: Any, run: Path, pam: type[FakePam], sudo: FakeSudo
 ) -> None:
-    """Where nobody was asked for a password too; the daemon is told in a question of its own, and its allow counts nothing."""
+    """Where nobody was asked for a password too; the daemon is told before it allows, and if it does so, it counts nothing."""
     pam.script["account"] = "account validation failure, is your account locked?"
     with ScriptedDaemon(run, [first, answer(ALLOW)]) as daemon:
         assert policy.check_policy(("id",), ()) is RC.REJECT
-    assert [call.parameters["account"] for call in daemon.calls] == [None, pam.script["account"]]
-    assert [call.connection for call in daemon.calls] == [1, 2]
+    assert daemon.calls[1].parameters == {"outcome": "proven", "signature": None, "account": pam.script["account"]}
+    assert [call.connection for call in daemon.calls] == [1, 1]
     assert sudo.errors == ["sudo: account validation failure, is your account locked?"]
     assert pam.steps[-1] == ("close",)
 
 
 def test_no_password_asked_means_that_its_age_does_not_matter(policy: Any, run: Path, pam: type[FakePam]) -> None:
-    """The account is checked all the same."""
-    with ScriptedDaemon(run, [answer(ALLOW)]):
+    """The account is checked all the same, under -n too; and once more by nobody."""
+    policy.settings["noninteractive"] = "true"
+    with ScriptedDaemon(run, [challenged(ACCOUNT), answer(ALLOW)]) as daemon:
         assert policy.check_policy(("id",), ())[0] is RC.ACCEPT
     assert pam.steps == [("start", "alice", "alice", None), ("account", False)]
+    assert outcomes(daemon) == ["proven"]
+
+
+@pytest.mark.parametrize("why", [None, "account validation failure, is your account locked?"])
+def test_an_allow_before_the_account_was_asked_about_is_checked_here(
+    why: str | None, policy: Any, run: Path, pam: type[FakePam]
+) -> None:
+    """A daemon that forgets to ask lets no locked account in."""
+    pam.script["account"] = why
+    with ScriptedDaemon(run, [answer(ALLOW)]):
+        verdict = policy.check_policy(("id",), ())
+    assert (verdict is RC.REJECT) is (why is not None)
+    assert ("account", False) in pam.steps
 
 
 def test_roots_own_account_is_not_checked(root: Any, run: Path, pam: type[FakePam]) -> None:

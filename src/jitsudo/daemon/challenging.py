@@ -10,7 +10,7 @@ from typing import Final
 from jitsudo.crypto import verify_challenge
 from jitsudo.daemon.caller import Behind
 from jitsudo.daemon.connection import Connection, Descriptors
-from jitsudo.daemon.judging import Proofs
+from jitsudo.daemon.judging import Proofs, Ready
 from jitsudo.daemon.refusing import Refusing, denied
 from jitsudo.daemon.server import Context
 from jitsudo.daemon.state import DaemonState
@@ -41,9 +41,22 @@ NOT_DONE: Final = {
 }
 
 
+ACCOUNT_NOT_LEARNED: Final = "it could not be learned whether this account may be used"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChallenge:
+    """The front end is to ask the PAM stack whether the caller's account may be used. No policy asks for it: it always is."""
+
+    role: RoleName
+
+
 @dataclass(slots=True)
 class Question:
-    """One call that goes on once its person has answered. `go_on` judges it anew, with what was proven meanwhile."""
+    """One call that goes on once its person has answered. `go_on` judges it anew, with what was proven meanwhile.
+
+    `account_is_good`: the PAM stack was asked about the caller's account, after any proof, and admits it.
+    """
 
     behind: Behind
     options: Options
@@ -55,7 +68,9 @@ class Question:
     descriptors: Descriptors
     go_on: Callable[[Context, Question], Awaitable[Json]]
     proofs: Proofs = field(default_factory=Proofs)
-    challenge: Challenge | None = None
+    challenge: Challenge | AccountChallenge | None = None
+    account_is_good: bool = False
+    ready: Ready | None = None
     keys: tuple[str, ...] = ()
     nonce: str = ""
     asked_at: float = 0.0
@@ -75,7 +90,9 @@ class Challenging:
         """Whether an answer is awaited on this connection."""
         return connection in self._open
 
-    def ask(self, connection: Connection, question: Question, challenge: Challenge, now: Moment) -> Json:
+    def ask(
+        self, connection: Connection, question: Question, challenge: Challenge | AccountChallenge, now: Moment
+    ) -> Json:
         """The reply that asks. Raises Denied where it cannot be asked."""
         question.rounds += 1
         if question.rounds > MAX_ROUNDS:
@@ -86,11 +103,14 @@ class Challenging:
         self._open[connection] = question
         return {"verdict": "challenge", "challenge": asked}
 
-    def _asked(self, question: Question, challenge: Challenge) -> Json:
+    def _asked(self, question: Question, challenge: Challenge | AccountChallenge) -> Json:
         nothing = {"service": None, "user": None, "prompt": None, "tries": None, "keys": None, "nonce": None}
+        name = question.behind.person.name
+        if isinstance(challenge, AccountChallenge):
+            message = "the state of the account"
+            return {**nothing, "kind": "account", "message": message, "service": PAM_SERVICE, "user": encode_text(name)}
         if challenge.kind == "confirm":
             return {**nothing, "kind": "confirm", "message": challenge.message}
-        name = question.behind.person.name
         if isinstance(challenge.proof, AgentProof):
             approver = self._state.require_policy().policy.approver_of(name)
             question.keys = tuple(key.key for key in approver.keys) if approver is not None else ()
@@ -130,6 +150,8 @@ class Challenging:
             raise InvalidValue("Answer: nothing was asked")
         if now.boot - question.asked_at > CHALLENGE_SECONDS:
             return self._not_done(question, challenge, "the answer came too late", now)
+        if isinstance(challenge, AccountChallenge):
+            return self._account(question, challenge, answer, now)
         if answer.outcome in NOT_DONE:
             return self._not_done(question, challenge, NOT_DONE[answer.outcome], now, tried=answer.outcome == "failed")
         if challenge.kind == "confirm":
@@ -137,39 +159,57 @@ class Challenging:
             return None
         proof: Proof = "agent" if isinstance(challenge.proof, AgentProof) else "password"
         if answer.outcome != ("signed" if proof == "agent" else "proven"):
-            raise InvalidValue(f"Answer: {answer.outcome!r} is no answer to what was asked")
+            raise _no_answer(answer)
         if proof == "agent":
             try:
                 verify_challenge(answer.signature or "", question.nonce, question.keys)
             except InvalidValue as error:
                 return self._not_done(question, challenge, error.sentence, now, tried=True)
-        self._proven(question, proof, now)
+        self._proven(question, proof, now, leaves_ticket=answer.account is None)
+        if answer.account is not None:
+            return self._refusing.account(question.facts, answer.account, now)
+        # The stack checked the account right after the password; an agent's signature says nothing of it.
+        question.account_is_good = question.account_is_good or proof == "password"
+        return None
+
+    def _account(self, question: Question, challenge: AccountChallenge, answer: Answer, now: Moment) -> Json | None:
+        if answer.outcome in NOT_DONE:
+            return self._not_done(question, challenge, ACCOUNT_NOT_LEARNED, now)
+        if answer.outcome != "proven":
+            raise _no_answer(answer)
+        if answer.account is not None:
+            return self._refusing.account(question.facts, answer.account, now)
+        question.account_is_good = True
         return None
 
     def _confirmed(self, question: Question, challenge: Challenge, answer: Answer, now: Moment) -> None:
         if answer.outcome != "confirmed" or challenge.guardrail is None:
-            raise InvalidValue(f"Answer: {answer.outcome!r} is no answer to what was asked")
+            raise _no_answer(answer)
         question.proofs.confirmed |= {challenge.guardrail}
         self._state.note(
             now, self._state.journal.guardrail_confirmed(question.facts, challenge.guardrail, challenge.role)
         )
 
-    def _proven(self, question: Question, proof: Proof, now: Moment) -> None:
+    def _proven(self, question: Question, proof: Proof, now: Moment, *, leaves_ticket: bool) -> None:
         if proof == "password":
             question.proofs.password = True
         else:
             question.proofs.agent = True
         options = question.options
-        if options.update_ticket and not options.ignore_ticket:
+        if leaves_ticket and options.update_ticket and not options.ignore_ticket:
             self._tickets.update(question.place, proof, now)
         person = question.behind.person
         self._state.note(now, self._state.journal.authentication_succeeded(person, None, question.purpose, proof))
 
-    def _not_done(self, question: Question, challenge: Challenge, why: str, now: Moment, *, tried: bool = False) -> Json:
+    def _not_done(
+        self, question: Question, challenge: Challenge | AccountChallenge, why: str, now: Moment, *, tried: bool = False
+    ) -> Json:
         """On record: that the command was refused for it and, where a proof was tried or a question declined, that too."""
         journal, facts, person = self._state.journal, question.facts, question.behind.person
         before: list[Entry] = []
-        if challenge.kind == "confirm" and challenge.guardrail is not None:
+        if isinstance(challenge, AccountChallenge):
+            code, deny = "account", Deny("error", why, role=None if challenge.role == NO_ROLE else challenge.role)
+        elif challenge.kind == "confirm" and challenge.guardrail is not None:
             code, deny = "guardrail", Deny("guardrail", f"{challenge.message} It was not confirmed.", role=challenge.role)
             before.append(journal.guardrail_declined(facts, challenge.guardrail, challenge.role))
         else:
@@ -192,3 +232,7 @@ class Challenging:
         for question in self._open.values():
             question.descriptors.close()
         self._open.clear()
+
+
+def _no_answer(answer: Answer) -> InvalidValue:
+    return InvalidValue(f"Answer: {answer.outcome!r} is no answer to what was asked")

@@ -13,11 +13,11 @@ from jitsudo.daemon.admitting import Admitting
 from jitsudo.daemon.allowing import Allowing, prepared
 from jitsudo.daemon.asking import Asked, Asking
 from jitsudo.daemon.caller import identify_caller
-from jitsudo.daemon.challenging import CONNECTION_SECONDS, Challenging, Question
+from jitsudo.daemon.challenging import CONNECTION_SECONDS, AccountChallenge, Challenging, Question
 from jitsudo.daemon.connection import Connection
 from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.granting import Granting
-from jitsudo.daemon.judging import Judging
+from jitsudo.daemon.judging import Judged, Judging, Ready
 from jitsudo.daemon.listing import Listing
 from jitsudo.daemon.refreshing import Refreshing
 from jitsudo.daemon.refusing import Refusing, denied
@@ -127,6 +127,9 @@ class Decide:
 
     async def _judge_anew(self, context: Context, question: Question, check: Check) -> Json:
         """The same command, some time later: accounts and groups are those of now."""
+        ready, question.ready = question.ready, None
+        if ready is not None and ready.holds(self._state.require_policy().policy, self._state.now()):
+            return await self._allow(context, question, ready.asked, ready.judged)
         return await self._judge(
             context, question, await self._asking.understand(context.peer, check, question.descriptors)
         )
@@ -165,19 +168,30 @@ class Decide:
             context, asked, descriptors, question.proofs, now, lambda allow: prepared(asked, allow, descriptors)
         )
         verdict = judged.verdict
-        if isinstance(verdict, Allow) and judged.prepared is not None:
-            grant = next(g for g in judged.held if g.id == verdict.grant)
-            allowed = await self._allowing.allow(asked, verdict, grant, context.peer.pid, descriptors, judged.prepared)
-            if isinstance(allowed, Deny):
-                return self._refusing.deny(asked.facts, allowed, now)
-            session, reply = allowed
-            self._of_connection[context.connection] = session
-            return reply
+        if isinstance(verdict, Allow):
+            # A command of an account that is locked must never have been allowed, not even for a moment, on record.
+            # Root inside a session is not asked: an expired root must not stop what runs there.
+            if question.account_is_good or asked.behind.caller.uid == 0:
+                return await self._allow(context, question, asked, judged)
+            question.ready = Ready(asked, judged, self._state.require_policy().policy, now.boot)
+            return self._challenging.ask(context.connection, question, AccountChallenge(verdict.role), now)
         if isinstance(verdict, Challenge):
             return self._challenging.ask(context.connection, question, verdict, now)
-        if isinstance(verdict, Deny):
-            return self._refusing.deny(asked.facts, verdict, now)
-        raise Denied("the decision could not be prepared")
+        return self._refusing.deny(asked.facts, verdict, now)
+
+    async def _allow(self, context: Context, question: Question, asked: Asked, judged: Judged) -> Json:
+        verdict = judged.verdict
+        if not isinstance(verdict, Allow) or judged.prepared is None:
+            raise Denied("the decision could not be prepared")
+        grant = next(g for g in judged.held if g.id == verdict.grant)
+        allowed = await self._allowing.allow(
+            asked, verdict, grant, context.peer.pid, question.descriptors, judged.prepared
+        )
+        if isinstance(allowed, Deny):
+            return self._refusing.deny(asked.facts, allowed, self._state.now())
+        session, reply = allowed
+        self._of_connection[context.connection] = session
+        return reply
 
     async def _root(self, asked: Asked, question: Question) -> Json:
         now = self._state.now()  # whatever the clock: it is root who sets it right

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from jitsudo.daemon.asking import Asked
 from jitsudo.daemon.connection import Descriptors
@@ -22,11 +23,14 @@ from jitsudo.host.peer import Peer
 from jitsudo.host.source import Sources
 from jitsudo.host.world import HostWorld
 from jitsudo.policy.evaluate import evaluate
+from jitsudo.policy.model import Policy
 from jitsudo.policy.verdict import UNKNOWN_SOURCE, Allow, Circumstances, Deny, HeldGrant, Source, Verdict
 from jitsudo.types import GrantId, Moment, Person
 from jitsudo.wire.framing import Json
 
 log = logging.getLogger("jitsudod")
+
+READY_SECONDS: Final = 2.0
 
 
 @dataclass(slots=True)
@@ -45,6 +49,22 @@ class Judged:
     verdict: Verdict
     held: Sequence[HeldGrant]
     prepared: Json | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An allow that waits for nothing but the state of the account; `at` is the boot clock's time."""
+
+    asked: Asked
+    judged: Judged
+    policy: Policy
+    at: float
+
+    def holds(self, policy: Policy, now: Moment) -> bool:
+        """Whether it need not be judged anew: it is as fresh as any decision is when it is carried out. Uses are counted."""
+        verdict = self.judged.verdict
+        is_counted = isinstance(verdict, Allow) and verdict.uses_limited
+        return policy is self.policy and now.boot - self.at <= READY_SECONDS and not is_counted
 
 
 class Judging:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jitsudo.daemon.caller import Behind, identify_caller
-from jitsudo.daemon.challenging import NO_ROLE, Challenging, Question
+from jitsudo.daemon.challenging import NO_ROLE, AccountChallenge, Challenging, Question
 from jitsudo.daemon.judging import Judging
 from jitsudo.daemon.refusing import Refusing
 from jitsudo.daemon.server import Context
@@ -15,7 +15,7 @@ from jitsudo.errors import JitsudoError
 from jitsudo.host.journal import CommandFacts
 from jitsudo.policy.model import DEFAULT_WITHIN, AgentProof, Authentication, Never, Within
 from jitsudo.policy.verdict import Challenge
-from jitsudo.types import UserName
+from jitsudo.types import Moment, UserName
 from jitsudo.wire.calls import Validate
 from jitsudo.wire.framing import Json
 
@@ -60,17 +60,22 @@ class Refreshing:
             return {"verdict": "allow"}
         if account is not None:
             return self._refusing.account(question.facts, account, now)
-        if behind.caller.uid == 0 or question.proofs.password or question.proofs.agent:
+        if behind.caller.uid == 0:
             return {"verdict": "allow"}
         wanted = await self._strictest(behind)
-        if isinstance(wanted, Never):
+        challenge: Challenge | AccountChallenge = AccountChallenge(NO_ROLE)
+        if not isinstance(wanted, Never) and not self._is_proven(question, wanted, now):
+            challenge = Challenge("authenticate", "prove who you are", NO_ROLE, wanted)
+        elif question.account_is_good:
             return {"verdict": "allow"}
+        return self._challenging.ask(context.connection, question, challenge, now)
+
+    def _is_proven(self, question: Question, wanted: Within | AgentProof, now: Moment) -> bool:
+        if question.proofs.password or question.proofs.agent:
+            return True
         age = self._tickets.age(question.place, "agent" if isinstance(wanted, AgentProof) else "password", now)
         within = wanted.seconds if isinstance(wanted, Within) else DEFAULT_WITHIN
-        if age is not None and age < within and not question.options.ignore_ticket:
-            return {"verdict": "allow"}
-        challenge = Challenge("authenticate", "prove who you are", NO_ROLE, wanted)
-        return self._challenging.ask(context.connection, question, challenge, now)
+        return age is not None and age < within and not question.options.ignore_ticket
 
     async def _strictest(self, behind: Behind) -> Authentication:
         """What the roles that the person holds now ask for; never, if none of them asks. Without a grant: the default."""

@@ -126,21 +126,25 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of the challenge that the connection was answered with."""
+    """What came of the challenge that the connection was answered with. `account`: why the account may not be used, if so."""
 
     outcome: Outcome
     signature: str | None
+    account: str | None = None
 
     @classmethod
     def parse(cls, parameters: Json) -> Answer:
         fields = Fields(parameters, "Answer")
         outcome, signature = fields.text("outcome"), fields.optional_text("signature")
+        account = fields.optional_text("account")
         fields.done()
+        if account is not None and outcome != "proven":
+            raise InvalidValue("Answer: what is said of an account belongs to a proof")
         for known in get_args(Outcome):
             if outcome == known and (signature is not None) == (known == "signed"):
                 if signature is not None and len(signature) > MAX_SIGNATURE_CHARS:
                     raise InvalidValue(f"Answer: a signature has at most {MAX_SIGNATURE_CHARS} characters")
-                return cls(known, signature)
+                return cls(known, signature, account)
         raise InvalidValue("Answer: no such outcome, or a signature that does not belong to it")
 
 

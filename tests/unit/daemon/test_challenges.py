@@ -6,15 +6,20 @@ import asyncio
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from test_decide import POLICY, World, check, invocation, listing, story
 
 from jitsudo.daemon import challenging
+from jitsudo.daemon.asking import Asked
+from jitsudo.daemon.judging import Judged, Ready
 from jitsudo.host import scopes
 from jitsudo.host.accounts import SystemAccounts
 from jitsudo.host.policyfiles import load_policy_bytes
+from jitsudo.policy.model import Never
+from jitsudo.policy.verdict import Allow, ExpiryTerms
+from jitsudo.types import AbsPath, GrantId, Moment, RoleName
 
 ROLES = """  asked:
     description: Proves who they are
@@ -54,8 +59,8 @@ async def use(world: World, key: str = "", role: str = "asked") -> None:
     await world.grant(role)
 
 
-def answer(outcome: str, signature: str | None = None) -> tuple[str, dict[str, Any], list[str]]:
-    return "Answer", {"outcome": outcome, "signature": signature}, []
+def answer(outcome: str, signature: str | None = None, account: str | None = None) -> tuple[str, dict[str, Any], list[str]]:
+    return "Answer", {"outcome": outcome, "signature": signature, "account": account}, []
 
 
 def validate(**changes: Any) -> tuple[str, dict[str, Any], list[str]]:
@@ -269,6 +274,86 @@ def test_an_account_that_may_not_be_used_is_denied_before_anything_else() -> Non
         assert replies[2]["parameters"]["message"] == "Account expired"
 
     story(test)
+
+
+LOCKED = "account validation failure, is your account locked?"
+
+
+@pytest.mark.parametrize("role", ["self", "asked"])
+def test_an_account_that_is_locked_is_never_allowed_on_record(role: str) -> None:
+    """Where nobody is asked for a password the account is asked about before the allow, where somebody is, with the proof."""
+
+    async def test(w: World) -> None:
+        await use(w, role=role)
+        replies = await w.sudo(check("id"), answer("proven", account=LOCKED), check("id"), answer("proven"))
+        assert verdicts(replies) == ["challenge", "deny", "challenge", "allow"]
+        asked, denied, again = replies[0]["parameters"]["challenge"], replies[1]["parameters"], replies[2]["parameters"]
+        assert asked["kind"] == again["challenge"]["kind"] == ("account" if role == "self" else "authenticate")
+        assert (asked["service"], asked["user"]) == ("jitsudo-sudo", "daemon")
+        assert (denied["code"], denied["message"]) == ("account", LOCKED)
+        types = await w.types()
+        assert types.index("command.denied") < types.index("command.allowed")
+        assert types.count("command.allowed") == 1
+
+    story(test)
+
+
+def test_a_ticket_does_not_speak_for_the_account() -> None:
+    """It is asked about at each command, sudo -v included; and who proved a password for a locked one gets no ticket."""
+
+    async def test(w: World) -> None:
+        await use(w)
+        replies = await w.sudo(validate(), answer("proven", account=LOCKED), validate(), answer("proven"), check("id"),
+                               answer("proven", account=LOCKED), validate(), answer("proven", account=LOCKED))  # fmt: skip
+        assert verdicts(replies) == ["challenge", "deny", "challenge", "allow", "challenge", "deny", "challenge", "deny"]
+        kinds = [reply["parameters"]["challenge"]["kind"] for reply in replies[::2]]
+        assert kinds == ["authenticate", "authenticate", "account", "account"]
+        assert "command.allowed" not in await w.types()
+
+    story(test)
+
+
+@pytest.mark.parametrize("outcome", ["failed", "declined", "unavailable", "confirmed"])
+def test_an_account_of_which_nothing_is_learned_is_no_good_one(outcome: str) -> None:
+    """PAM that cannot be asked, and an answer that is none."""
+
+    async def test(w: World) -> None:
+        await use(w, role="self")
+        replies = await w.sudo(check("id"), answer(outcome))
+        assert replies[1]["parameters"]["code"] == ("invalid-value" if outcome == "confirmed" else "account")
+        assert (await w.types())[-1] == "command.denied"
+        assert "command.allowed" not in await w.types()
+
+    story(test)
+
+
+def test_what_changed_while_pam_looked_at_the_account_counts() -> None:
+    """An allow that waited for it is judged anew by another policy, and when it has waited for long."""
+
+    async def test(w: World) -> None:
+        await use(w, role="self")
+
+        def without_role(_asked: Any) -> Any:
+            w.state.policy = load_policy_bytes({"web.yaml": POLICY.replace("/usr/bin/id", "/usr/bin/env").encode()})
+            return answer("proven")
+
+        replies = await w.dialogue(check("id"), without_role, "??")
+        assert replies[1]["parameters"]["code"] == "no-grant"
+
+    story(test)
+
+
+@pytest.mark.parametrize(
+    ("age", "counted", "same", "holds"),
+    [(2.0, False, True, True), (2.01, False, True, False), (0.0, True, True, False), (0.0, False, False, False)],
+)
+def test_an_allow_waits_for_two_seconds_at_most(age: float, counted: bool, same: bool, holds: bool) -> None:
+    """Under the same policy, and never where uses are counted."""
+    policy, other = (load_policy_bytes({"web.yaml": POLICY.encode()}).policy for _ in range(2))
+    terms = Allow(GrantId("G-AAAAAAAA"), RoleName("r"), "web.yaml:1", AbsPath("/usr/bin/id"), ("id",), Never(),
+                  ExpiryTerms("finish", 0), uses_limited=counted)  # fmt: skip
+    ready = Ready(cast(Asked, None), Judged(terms, (), {}), policy, 100.0)
+    assert ready.holds(policy if same else other, Moment(0, 100.0 + age)) is holds
 
 
 def sign(folder: Path, nonce: str, name: str, namespace: str = "jitsudo-challenge@1") -> str:

@@ -61,6 +61,7 @@ guardrails:
     message: Hands off.
 """
 # Connects as sudo would, makes the calls of its arguments one after the other on one connection, prints each answer.
+# Asked about the account, it says that it is good, unless the next call is the answer to that.
 SUDO = """
 import array, json, os, socket, sys
 path, real, effective, calls = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4])
@@ -74,10 +75,7 @@ def fill(value):
     if isinstance(value, str): return value.replace("@PID@", str(os.getpid())).replace("@PPID@", str(os.getppid()))
     return value
 if sys.argv[5] == "session": os.setsid()
-for method, parameters, files in calls:
-    if method == "?":
-        method, parameters, files = json.loads(sys.stdin.readline())
-    fds = [os.open(f, os.O_PATH) for f in files]
+def ask(method, parameters, fds):
     frame = json.dumps({"method": method, "parameters": fill(parameters)}).encode() + b"\\0"
     s.sendmsg([frame], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else [])
     data = b""
@@ -85,6 +83,13 @@ for method, parameters, files in calls:
         piece = s.recv(65536)
         if not piece: break
         data += piece
+    return data
+for i, (method, parameters, files) in enumerate(calls):
+    if method[0] == "?":
+        method, parameters, files = json.loads(sys.stdin.readline())
+    data = ask(method, parameters, [os.open(f, os.O_PATH) for f in files])
+    if b'"kind":"account"' in data and not [m for m, _, _ in calls[i + 1:i + 2] if m == "??" or m.endswith(".Answer")]:
+        data = ask("io.jitsudo.Decide.Answer", {"outcome": "proven", "signature": None, "account": None}, [])
     print(data.rstrip(b"\\0").decode(), flush=True)
 """
 ALICE = 1  # daemon, which every Debian has
@@ -122,9 +127,9 @@ class World:
         assert child.returncode == 0, err
         return [json.loads(line) if line else None for line in out.decode().splitlines()]
 
-    async def dialogue(self, first: Any, then: Callable[[Any], Any]) -> list[Any]:
-        """Two calls on one connection, the second made from the answer to the first."""
-        child = await self._start([(f"{DECIDE}.{first[0]}", *first[1:]), ("?", {}, [])], ALICE, 0, session=False)
+    async def dialogue(self, first: Any, then: Callable[[Any], Any], second: str = "?") -> list[Any]:
+        """Two calls on one connection, the second made from the answer to the first; "??": also if it is about the account."""
+        child = await self._start([(f"{DECIDE}.{first[0]}", *first[1:]), (second, {}, [])], ALICE, 0, session=False)
         assert child.stdout is not None
         assert child.stdin is not None
         asked = json.loads(await asyncio.wait_for(child.stdout.readline(), 30))
