@@ -41,11 +41,24 @@ static bool is_password_prompt(const char *text)
     return strcmp(rest, "'s Password:") == 0 || strcmp(rest, "'s Password: ") == 0;
 }
 
+/* sudo's question, which people can break off, and stop: sudo sends itself SIGTSTP then, and its own handler swallows that. */
+static bool converse(const struct sudo_conv_message *message, struct sudo_conv_reply *reply)
+{
+    struct sigaction stop = {.sa_handler = SIG_DFL, .sa_flags = SA_RESTART}, stopped;
+    sigset_t before;
+    bool is_set_up = sigaction(SIGTSTP, &stop, &stopped) == 0;
+    unblock_keys(&before);
+    bool good = told.converse(1, message, reply, NULL) == 0 && reply->reply != NULL;
+    restore(&before);
+    if (is_set_up)
+        sigaction(SIGTSTP, &stopped, NULL);
+    return good;
+}
+
 static char *asked(int style, const char *text)
 {
     long long seconds = (pam.deadline - now_ms()) / 1000;
     struct sudo_conv_reply reply = {.reply = NULL};
-    sigset_t before;
     if ((style != PAM_PROMPT_ECHO_OFF && style != PAM_PROMPT_ECHO_ON) || pam.is_broken_off || is_set("noninteractive") ||
         seconds <= 0)
         return NULL;
@@ -55,9 +68,7 @@ static char *asked(int style, const char *text)
         .timeout = (int)seconds,
         .msg = replaces ? pam.prompt : text,
     };
-    unblock_keys(&before);
-    bool good = told.converse(1, &message, &reply, NULL) == 0 && reply.reply != NULL;
-    restore(&before);
+    bool good = converse(&message, &reply);
     if (good && strlen(reply.reply) < PAM_MAX_RESP_SIZE)
         return reply.reply;
     if (reply.reply != NULL)
