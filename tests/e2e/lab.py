@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pexpect
 
+FRONT_END = os.environ.get("JITSUDO_FRONT_END") or "python"  # which plugin asks the daemon for sudo; scripts/lab reads it too
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "lab"
 UP_SECONDS = 900  # the first boot of a suite builds its root file system
 DOWN_SECONDS = 60
