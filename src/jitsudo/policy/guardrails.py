@@ -69,8 +69,10 @@ def _why(guardrail: Guardrail, lines: Lines, place: Place) -> str | None:
     inside = lines.inside(match.command.rpartition("/")[2], place)
     if inside is None:
         return "too many commands inside this one to look at"
+    # What runs it may have changed folder (`env -C`, `cd`), so that its relative paths may be anything.
+    somewhere = place.elsewhere((), placeable=False)
     for line in inside:
-        if _is_command(match.command, line, place) and (guardrail.unsupported or _present(match, line, place)):
+        if _is_command(match.command, line, place) and (guardrail.unsupported or _present(match, line, somewhere)):
             return "a command inside this one is, or may be, what it looks for"
     return None
 

@@ -22,8 +22,8 @@ from jitsudo.types import AbsPath
 MAX_LINES = 16
 
 _RUNS: frozenset[WayOut] = frozenset({"runs-program", "spawns-shell"})
-# What separates words for a shell, its quoting included: `rm`, `"rm"`, `r\m` and `$(rm)` are all looked at.
-_BETWEEN_WORDS = re.compile(r"[\s;&|()<>`${}]+")
+# What separates words for a shell, its quoting included: `rm`, `"rm"`, `r\m`, `$(rm)` and `exec=rm` are all looked at.
+_BETWEEN_WORDS = re.compile(r"[\s;&|()<>`${}=]+")
 _QUOTING = re.compile(r"[\\\"']")
 _SHELL_MARKS = re.compile(r"[\s;&|()<>`$\"'\\]")
 

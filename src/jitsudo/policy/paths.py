@@ -21,7 +21,7 @@ _MERGED = ("/bin/", "/sbin/", "/lib/", "/lib64/")
 MAX_KEPT_CHARS = 128
 # What no program takes for anything but a path: `|sh` is a command to psql and strace, `host:x` another host to tar and rsync,
 # `a=b` a variable to awk and make. Whoever means a file of such a name writes ./ before it.
-_PLAINLY_A_PATH = re.compile(r"/|[\w.][^/:=]*(?:/|\Z)")
+_PLAINLY_A_PATH = re.compile(r"/|[\w.\udc80-\udcff][^/:=]*(?:/|\Z)")
 SECURE_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 

@@ -20,7 +20,7 @@ KNOWN = """
   options: {"-r, -R, --recursive": flag, "-f, --force": flag, "-i": flag}
 /usr/bin/env:
   order: posix
-  options: {"-i": flag, "-u": value}
+  options: {"-i": flag, "-u": value, "-C": [value, chdir]}
   operands: [runs-program]
 /usr/bin/find:
   unreadable: true
@@ -159,12 +159,26 @@ def test_too_many_arguments_fire() -> None:
         (KNOWN, ("xargs", "-I", "{}", "rm", "-r", "/etc")),
         ("", ("tool", "rm", "-r", "/etc")), ("", ("sh", "-c", "rm -rf /etc")), ("", ("sh", "-c", "true;rm -r /etc")),
         (KNOWN, ("env", "sh", "-c", "rm -rf /etc")), ("", ("sh", "-c", "r\"m\" -rf /etc")),
-        ("", ("tool", "/opt/rm", "-r", "/etc")),
+        ("", ("tool", "/opt/rm", "-r", "/etc")), ("", ("tool", "--action=exec=rm -r /etc")),
     ],
 )  # fmt: skip
 def test_a_command_inside_another_is_seen(known: str, argv: tuple[str, ...]) -> None:
     """Wherever a program runs others, or nobody knows that it does not."""
     assert fires(RECURSIVE, *argv, known=known)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("env", "-C", "/etc", "rm", "-r", "."),
+        ("env", "env", "-C", "/", "rm", "-r", "etc"),
+        ("sh", "-c", "cd /etc; rm -r nginx"),
+    ],
+)
+def test_a_relative_path_inside_may_be_anywhere(argv: tuple[str, ...]) -> None:
+    """What runs the command may have changed folder first."""
+    assert fires(RECURSIVE, *argv, known=KNOWN, cwd="/srv/app")
+    assert not fires(RECURSIVE, "rm", "-r", argv[-1].rpartition(" ")[2], known=KNOWN, cwd="/srv/app")
 
 
 @pytest.mark.parametrize("argv", [("cat", "rm"), ("cat", "/usr/bin/rm"), ("git", "status", "rm")])
