@@ -41,6 +41,7 @@ class PolicyLoading:
         except PolicyInvalid as error:
             kept = await asyncio.to_thread(self._load_kept)
             self._state.policy, self._state.policy_problem = kept, _summary(error)
+            journal.redact(kept.policy.redact if kept is not None else ())
             self._state.note(now, journal.policy_refused(_summary(error), kept.digest if kept else None))
             log.error("policy refused, %s: %s", "the last good one stays in force" if kept else "none is in force", error)
             return
@@ -70,6 +71,7 @@ class PolicyLoading:
 
     def _put_in_force(self, loaded: LoadedPolicy) -> None:
         self._state.policy, self._state.policy_problem = loaded, None
+        self._state.journal.redact(loaded.policy.redact)
         try:
             self._keep(loaded)
         except OSError as error:

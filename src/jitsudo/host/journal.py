@@ -15,6 +15,7 @@ from typing import Final
 
 from jitsudo.host.ledger import Entry, Row
 from jitsudo.host.redaction import Parts, Redactor
+from jitsudo.policy.patterns import Pattern
 from jitsudo.types import Person, is_plain_text
 
 ERROR, WARNING, NOTICE, INFO = 3, 4, 5, 6  # syslog(3)
@@ -202,6 +203,10 @@ class Journal:
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
 
+    def redact(self, patterns: Sequence[Pattern]) -> None:
+        """What the policy in force calls secret, from the next entry on."""
+        self._redactor.use(patterns)
+
     def command_line(self, argv: Sequence[str], secrets: Parts = frozenset()) -> str:
         """A command in one line, as it may be stored and shown anywhere."""
         return escape(" ".join(self._redactor.argv(argv, secrets)))
@@ -309,6 +314,7 @@ class Journal:
         guardrail: str | None,
         policy: str | None,
     ) -> Entry:
+        reason = self._redactor.text(reason)  # it may quote an argument
         why = {"code": code, "reason": reason, "role": role, "rule": rule, "guardrail": guardrail, "policy_sha256": policy}
         return Entry("command.denied", {"decision": "deny", **self._command(facts), **why})
 

@@ -1,7 +1,8 @@
 """Arguments that look like secrets never reach the record; what has been written cannot be redacted later.
 
 A secret is replaced by `[redacted:TAG]`, where TAG is the start of an HMAC-SHA-256 under a key that only the host has: equal
-secrets can be matched, none can be guessed from outside.
+secrets can be matched, none can be guessed from outside. What counts as one: forms that are known here, options that a grammar
+calls secret, and the patterns of the policy's `redact`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 
 from jitsudo.policy.argv import Found, Reading, read_arguments
+from jitsudo.policy.automaton import Search
 from jitsudo.policy.grammar import Grammar, GrammarShape, KnownOption
+from jitsudo.policy.patterns import Pattern
 
 Parts = frozenset[tuple[int, int]]
 """Of a command line: the index of an argument, and where in it a secret begins."""
 
 MAX_READ_ARGUMENTS = 4096
+MAX_SEARCHED_CHARS = 65_536  # of one text or command line, for all patterns of the policy together
 
 # Each pattern takes linear time on any argument: none can begin at many places and run far from each of them.
 _NAME = (
@@ -34,6 +38,7 @@ _ATTACHED_P = frozenset({"mysql", "mysqldump", "mysqladmin", "mysqlimport", "mys
 _USER_PASSWORD = re.compile(r"^([^:\s/]+:)(.+)$", re.DOTALL)
 _URL = re.compile(r"(://[^/\s:@]*+:)([^/\s]+)(@)")
 # Tokens that tell by their own form: GitHub, GitLab, Slack, AWS key ids, JSON web tokens, bearer tokens, private keys.
+_WORD = re.compile(r"\S+")
 _TOKEN = re.compile(
     r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abeprs]-[\w-]{10,}|AKIA[0-9A-Z]{16}"
     r"|(?<![\w-])eyJ[\w-]{8,}+\.[\w-]{8,}+\.[\w-]*)"
@@ -84,18 +89,41 @@ def _options(shape: GrammarShape) -> Iterator[KnownOption]:
         yield from _options(inner)
 
 
+class _Searching:
+    """Looks for the policy's patterns in one command line or text; what exceeds the limit counts as found."""
+
+    def __init__(self, searches: Sequence[Search]) -> None:
+        self._searches = searches
+        self._left = MAX_SEARCHED_CHARS
+
+    def finds(self, text: str) -> bool:
+        self._left -= len(text) * len(self._searches)
+        return bool(self._searches) and (self._left < 0 or any(search.finds(text) for search in self._searches))
+
+
 class Redactor:
-    """Redacts under one host's key (32 random bytes)."""
+    """Redacts under one host's key (32 random bytes), and by the patterns of the policy in force."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
+        self._searches: tuple[Search, ...] = ()
+
+    def use(self, patterns: Sequence[Pattern]) -> None:
+        """From now on an argument, and in free text a word, in which one of these occurs is a secret."""
+        self._searches = tuple(Search(pattern.program) for pattern in patterns)
 
     def _tag(self, secret: str) -> str:
         digest = hmac.new(self._key, secret.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
         return f"[redacted:{digest[:8]}]"
 
     def text(self, text: str) -> str:
-        """Free text: tokens and passwords in URLs."""
+        """Free text: tokens and passwords in URLs, and words with the policy's patterns."""
+        searching = _Searching(self._searches)
+        if self._searches:
+            text = _WORD.sub(lambda m: self._tag(m[0]) if searching.finds(m[0]) else m[0], text)
+        return self._known_forms(text)
+
+    def _known_forms(self, text: str) -> str:
         text = _URL.sub(lambda m: m[1] + self._tag(m[2]) + m[3], text)
         return _TOKEN.sub(lambda m: self._tag(m[0]), text)
 
@@ -104,12 +132,14 @@ class Redactor:
         program = argv[0].rsplit("/", 1)[-1] if argv else ""
         shown: list[str] = []
         announced = False
+        searching = _Searching(self._searches)
         for index, argument in enumerate(argv):
             known = min((start for at, start in parts if at == index), default=None)
             if known is not None and argument[known:]:
                 shown.append(argument[:known] + self._tag(argument[known:]))
             else:
-                shown.append(self._tag(argument) if announced and argument else self._argument(program, index, argument))
+                is_secret = bool(argument) and (announced or (index > 0 and searching.finds(argument)))
+                shown.append(self._tag(argument) if is_secret else self._argument(program, index, argument))
             announced = index > 0 and self._announces(program, argument)
         return tuple(shown)
 
@@ -125,4 +155,4 @@ class Redactor:
             return "-p" + self._tag(argument[2:])
         if program in {"curl", "wget"} and (match := _USER_PASSWORD.match(argument)) and "://" not in argument:
             return match[1] + self._tag(match[2])
-        return self.text(argument)
+        return self._known_forms(argument)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from jitsudo.errors import InvalidValue
 
+MAX_STEPS = 4096  # that a search remembers
 MAX_PROGRAM = 1024  # instructions; also bounds the memory that `{n,m}` can ask for
 
 
@@ -74,6 +75,33 @@ def accepts(program: Program, text: str, *, lenient: bool) -> bool:
             return False
         leading = char == "/"
     return len(program) in _closure(program, starts, shy=False)
+
+
+class Search:
+    """Looks for what the program matches anywhere in a text. Remembers the steps that it took, which come again and again."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._start = frozenset(_closure(program, [0], shy=False))
+        self._steps: dict[tuple[frozenset[int], str], frozenset[int]] = {}
+
+    def finds(self, text: str) -> bool:
+        """Whether it occurs, at any place."""
+        end, at = len(self._program), self._start
+        for char in text:
+            if end in at:
+                return True
+            at = self._step(at, char)
+        return end in at
+
+    def _step(self, at: frozenset[int], char: str) -> frozenset[int]:
+        known = self._steps.get((at, char))
+        if known is None:
+            if len(self._steps) >= MAX_STEPS:
+                self._steps.clear()
+            taken = [i + 1 for i, chars in _chars(self._program, list(at), shy=False) if chars.has(ord(char))]
+            known = self._steps[at, char] = self._start.union(_closure(self._program, taken, shy=False))
+        return known
 
 
 def _chars(program: Program, starts: list[int], shy: bool) -> Iterator[tuple[int, Chars]]:

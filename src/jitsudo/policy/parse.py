@@ -25,7 +25,7 @@ ZoneLookup = Callable[[str], tzinfo | None]
 
 FILE_KEYS = ("version", "timezone", "approvers", "auditors", "redact", "notify", "guardrails", "roles")
 # Keys of a file that this version cannot keep: rather than break their promise silently, no role can be used.
-_LATER = ("auditors", "redact", "notify")
+_LATER = ("auditors", "notify")
 
 
 @dataclass(frozen=True, slots=True)

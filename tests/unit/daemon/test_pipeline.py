@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -376,3 +377,21 @@ def test_the_timers_outlive_whatever_goes_wrong_in_them(
         assert "surprise" in caplog.text
 
     runtime_story(tmp_path, test)
+
+
+def test_what_the_policy_in_force_calls_secret_is_not_recorded() -> None:
+    """From the reload on, in the arguments and in a refusal that quotes them."""
+
+    async def test(w: World) -> None:
+        policy = POLICY.replace("roles:", 'redact: ["tok_[a-z]+"]\nroles:', 1)
+        (w.folder / "policy.d" / "web.yaml").write_text(policy)
+        await w.reload()
+        await w.grant()
+        denied = await w.check("touch", "/etc/tok_abc")
+        assert denied["verdict"] == "deny"
+        await w.types()
+        rows = [json.dumps(row.body) for row in w.state.ledger.after(0, 1000) if row.type == "command.denied"]
+        assert "[redacted:" in rows[-1]
+        assert "tok_abc" not in rows[-1]
+
+    story(test)

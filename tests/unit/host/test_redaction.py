@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from jitsudo.host.redaction import Redactor, secret_parts
+from jitsudo.host.redaction import MAX_SEARCHED_CHARS, Redactor, secret_parts
 from jitsudo.policy.grammar import Grammar, GrammarShape, KnownOption
+from jitsudo.policy.patterns import regex
 from jitsudo.types import AbsPath
 
 SECRET = "hunter2!"
@@ -180,3 +181,48 @@ def test_what_no_grammar_calls_secret_stays_readable() -> None:
     for argv in (["db", "-u", "hunter22", "login"], ["db"], ["db", "-p"]):
         assert Redactor(b"k" * 32).argv(argv, secret_parts(db(), argv)) == tuple(argv)
     assert secret_parts(None, ["db", "-p", "x"]) == frozenset()
+
+
+def by_policy(*patterns: str) -> Redactor:
+    found = Redactor(b"k" * 32)
+    found.use([regex(text) for text in patterns])
+    return found
+
+
+def test_what_the_policy_calls_secret_is_redacted_wherever_it_stands() -> None:
+    """The whole argument, at its beginning, middle or end; equal ones can be matched; the program's name is none."""
+    line = ("/x/K-1", "tok_abcd", "--t=tok_abcd", "xK-7x", "tok_abc", "K-", "", "tok_abcd")
+    shown = by_policy("tok_[a-z]{4,}", "K-[0-9]+").argv(line)
+    assert shown[0] == "/x/K-1"
+    assert [i for i, text in enumerate(shown) if re.fullmatch(r"\[redacted:[0-9a-f]{8}\]", text)] == [1, 2, 3, 7]
+    assert shown[1] == shown[7]
+    assert shown[4:7] == ("tok_abc", "K-", "")
+
+
+def test_what_the_policy_calls_secret_is_redacted_in_free_text() -> None:
+    """The word in which it occurs, and no other; the forms that are known without a policy, too."""
+    text = by_policy("tok_[a-z]+").text("use tok_abc,\nthen\tghp_" + "a1B2" * 9 + " again")
+    assert re.fullmatch(r"use \[redacted:\w{8}\]\nthen\t\[redacted:\w{8}\] again", text)
+
+
+def test_another_policy_redacts_by_its_own_patterns() -> None:
+    """Those of the one before are gone."""
+    found = by_policy("tok_[a-z]+")
+    found.use([])
+    assert found.argv(("x", "tok_abc")) == ("x", "tok_abc")
+    assert found.text("tok_abc") == "tok_abc"
+
+
+def test_what_is_too_much_to_be_searched_is_redacted() -> None:
+    """At the very limit it is not; two patterns reach it twice as fast."""
+    for patterns, most in ((("q",), MAX_SEARCHED_CHARS), (("q", "w"), MAX_SEARCHED_CHARS // 2)):
+        assert by_policy(*patterns).argv(("x", "a" * most)) == ("x", "a" * most)
+        assert "[redacted:" in by_policy(*patterns).argv(("x", "a" * (most + 1)))[1]
+        assert "[redacted:" in by_policy(*patterns).argv(("x", "a" * most, "b"))[2]
+
+
+def test_searching_by_the_policys_patterns_takes_bounded_time() -> None:
+    """Whatever the caller chooses: each character another one, too."""
+    began = time.monotonic()
+    by_policy("[a-z]{50,}[0-9]", "(?:a|aa)+b").argv(("x", "".join(map(chr, range(0x100, 0x8000))), "a" * 100_000))
+    assert time.monotonic() - began < 2

@@ -248,6 +248,9 @@ def test_what_this_version_does_not_enforce_is_told() -> None:
     rest = "guardrails: {g: {always: true, match: {command: rm}, then: record, message: m}}"
     found = findings("      - {command: /bin/cat}", role="record: true", rest=rest)
     assert codes(found) == ["not-enforced", "not-enforced"]
+    for key in ("auditors: ['group:audit']", "notify: {mail: [a@b]}"):
+        assert codes(findings("      - {command: /bin/cat}", rest=key)) == ["not-enforced"]
+    assert findings("      - {command: /bin/cat}", rest="redact: ['tok_[a-z]+']") == ()
     assert "role r uses `record`" in found[1].message
 
 

@@ -7,6 +7,8 @@ import time
 import pytest
 
 from jitsudo.errors import InvalidValue
+from jitsudo.policy import automaton
+from jitsudo.policy.automaton import Search
 from jitsudo.policy.patterns import MAX_PATTERN_CHARS, MAX_TEXT_CHARS, glob, regex
 
 
@@ -181,3 +183,23 @@ def test_no_pattern_makes_matching_explode() -> None:
     assert not regex(".*.*.*.*.*.*.*.*x").matches("a" * 500)
     assert not glob("*a*a*a*a*a*a*a*b").matches("a" * 500)
     assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "found"),
+    [("ab+", "xxabx", True), ("ab+", "abx", True), ("ab+", "xab", True), ("ab+", "xxa", False), ("ab+", "", False),
+     ("a*", "", True), ("aab", "aaab", True), ("a.c", "-a\x00c", True), ("(?:ab|bc)d", "abcd", True)],
+)  # fmt: skip
+def test_a_search_finds_what_matches_anywhere(pattern: str, text: str, found: bool) -> None:
+    """At any place, past a beginning that led nowhere; twice, since it remembers."""
+    search = Search(regex(pattern).program)
+    assert (search.finds(text), search.finds(text)) == (found, found)
+
+
+def test_a_search_does_not_remember_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The texts are anybody's; and what was forgotten is found again."""
+    monkeypatch.setattr(automaton, "MAX_STEPS", 2)
+    search = Search(regex("abc").program)
+    assert search.finds("xyzxyzabc")
+    assert search.finds("abc")
+    assert not search.finds("abd")
