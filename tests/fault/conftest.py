@@ -9,10 +9,18 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
-from faults import build_shim
+from faults import build
 
 
 @pytest.fixture(scope="session")
-def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the shim, and with what stands for PAM's programs and for sudo."""
+    output = tmp_path_factory.mktemp("hosts")
+    build("tests/fault", output)
+    return output
+
+
+@pytest.fixture(scope="session")
+def shim(hosts: Path) -> Path:
     """What makes calls fail."""
-    return build_shim(tmp_path_factory.mktemp("shim"))
+    return hosts / "fault.so"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from fake_sudo import Step, in_turn, pause
 
 HERE = Path(__file__).parent
 MOST = 2000  # calls of one function that are failed in turn
@@ -29,6 +30,11 @@ SOFT = {
 def each(table: dict[str, list[int]]) -> list[tuple[str, int]]:
     """Every function with every way in which it can fail."""
     return [(call, number) for call, numbers in table.items() for number in numbers]
+
+
+def in_time_for(call: str, step: Step) -> Step:
+    """The daemon's step; later where it is to be waited for, since what is there already is never polled for."""
+    return in_turn(pause(0.03), step) if call == "poll" else step
 
 
 def name(case: object) -> str:
@@ -95,7 +101,6 @@ class Program:
         raise AssertionError(f"more than {MOST} calls of {call}")
 
 
-def build_shim(output: Path) -> Path:
-    """The shim, compiled into that folder."""
-    subprocess.run(["make", "--silent", "-C", str(HERE), f"OUTPUT={output}"], check=True, env=dict(os.environ))
-    return output / "fault.so"
+def build(folder: str, output: Path, *variables: str) -> None:
+    """What that folder of the tree makes, into another one."""
+    subprocess.run(["make", "--silent", "-C", str(HERE.parents[1] / folder), f"OUTPUT={output}", *variables], check=True)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_sudo import ScriptedDaemon, answer, in_turn
-from faults import HARD, SOFT, Fault, Program, each, name
+from faults import HARD, SOFT, Fault, Program, build, each, in_time_for, name
 
-LIBRARY = Path(__file__).parents[2] / "libjitsudo"
 ALLOW: dict[str, Any] = {
     "verdict": "allow", "session": "S-ABCDEFGH", "token": "t", "n": 1, "command_info": ["command=/usr/bin/id", "umask=022"],
     "argv": ["/usr/bin/id", {"base64": "/w=="}], "env": [f"V{i}=x" for i in range(34)],
@@ -27,16 +25,17 @@ SILENCE = 0.6
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The client's test driver."""
     output = tmp_path_factory.mktemp("driver")
-    subprocess.run(["make", "--silent", "-C", str(LIBRARY), f"OUTPUT={output}", "drive"], check=True)
+    build("libjitsudo", output, "drive")
     return output / "drive"
 
 
 @pytest.fixture
-def program(driver: Path, shim: Path, tmp_path: Path) -> Iterator[Program]:
+def program(request: pytest.FixtureRequest, driver: Path, shim: Path, tmp_path: Path) -> Iterator[Program]:
     """Two calls on one connection, whose socket comes without standard input; the daemon allows both, after one `pending`."""
     folder = tmp_path / "run"
     folder.mkdir(mode=0o755)
-    step = in_turn(answer({"pending": "a person"}, continues=True), answer(ALLOW))
+    call = request.node.callspec.params["call"] if hasattr(request.node, "callspec") else ""
+    step = in_time_for(call, in_turn(answer({"pending": "a person"}, continues=True), answer(ALLOW)))
     options = [f"folder={folder}", f"owner={os.getuid()}", f"silence={SILENCE * 1000:.0f}", "close=0", "send=12"]
     with ScriptedDaemon(folder, [step] * 10_000):
         # Calls of the loader and of the C library's own start are none of the client's.
