@@ -37,7 +37,13 @@ _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{0,126}[a-z0-9.]")
 _PACKAGE_END = re.compile(r"[=:/^].*\Z|[+-]\Z", re.DOTALL)
 _PATTERN_CHARS = frozenset("*?[]^$|()\\")
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
-_SIZE = re.compile(r"([0-9]{1,15})([KMGT]?)")
+_SIZE = re.compile(r"(0|[1-9][0-9]{0,14})([KMGT]?)")
+# A number that begins with 0 is octal to some programs: 010 is 8 to ip(8), 10 to others.
+_DIGITS = re.compile(r"0|[1-9][0-9]{0,17}")
+# A network mask means what its bits say, to iptables(8) also where they have gaps; to others 0.0.0.255 is 255.255.255.0.
+_NETWORK = re.compile(r"[0-9A-Fa-f.:]+(?:/(?:0|[1-9][0-9]{0,2}))?")
+# What inet_aton(3) and its kin may take for an address or a network: `10/8`, `0/0`, `0x0a.1`.
+_MAYBE_NETWORK = re.compile(r"[0-9][0-9A-Fa-fxX]*[./][0-9A-Fa-fxX./]*")
 
 
 def argument_matches(type_: ArgumentType, text: str, place: Place) -> bool:
@@ -63,8 +69,8 @@ def argument_matches(type_: ArgumentType, text: str, place: Place) -> bool:
 
 
 def int_matches(type_: IntRange, text: str) -> bool:
-    """Plain ASCII digits within the range."""
-    if not (0 < len(text) <= MAX_INT_DIGITS and text.isascii() and text.isdigit()):
+    """Plain ASCII digits within the range, in their shortest form."""
+    if not _DIGITS.fullmatch(text):
         return False
     return type_.least <= int(text) and (type_.most is None or int(text) <= type_.most)
 
@@ -123,7 +129,7 @@ def _lies_in(text: str, names: tuple[str, ...]) -> bool:
         network = ipaddress.ip_network(text)
     except ValueError:
         return False
-    if "%" in text:
+    if not _NETWORK.fullmatch(text):
         return False
     return not names or any(_is_within(network, ipaddress.ip_network(name)) for name in names)
 
@@ -152,7 +158,9 @@ def _unit_names(names: tuple[str, ...]) -> frozenset[str | None]:
 def seconds(text: str) -> int | None:
     """`90`, `30s`, `1h30m` in seconds; None if it is not a duration."""
     if text.isascii() and text.isdigit():
-        return int(text) if len(text) <= MAX_INT_DIGITS else None
+        return int(text) if _DIGITS.fullmatch(text) else None
+    if text.startswith("0"):
+        return None
     try:
         return int(Duration.parse(text))
     except InvalidValue:
@@ -261,9 +269,12 @@ def _dots_occur(pattern: str, name: str) -> bool:
 
 
 def _overlaps(text: str, names: tuple[str, ...]) -> bool:
+    plain = text.partition("%")[0]
     try:
-        network = ipaddress.ip_network(text.partition("%")[0], strict=False)
+        network = ipaddress.ip_network(plain, strict=False)
     except ValueError:
-        return False
+        return bool(_MAYBE_NETWORK.fullmatch(plain))
+    if not _NETWORK.fullmatch(plain):
+        return True
     others = (ipaddress.ip_network(name) for name in names)
     return any(network.version == other.version and network.overlaps(other) for other in others)

@@ -29,7 +29,6 @@ def allowed(operands: str, *arguments: str, cwd: str = "/", on: MemoryWorld | No
         ("[{literal: '--'}]", ("--",)),
         ('[{one_of: ["-a", b]}]', ("-a",)),
         ("[int]", ("0",)),
-        ("[{int: true}]", ("007",)),
         ("[{int: {min: 3, max: 5}}]", ("3",)),
         ("[{int: {min: 3, max: 5}}]", ("5",)),
         ('[{glob: "*.log"}]', ("a.log",)),
