@@ -96,10 +96,10 @@ class Allowing:
         entries = [journal.guardrail_fired(facts, name, grant.role, "log") for name in verdict.guardrails]
         if verdict.uses_limited or grant.uses_left is not None:
             entries.append(journal.grant_used(grant.id, session.id))
-            if grant.uses_left == 1:
-                entries.append(journal.grant_used_up(grant.id))
         policy, limits = self._state.policy_digest, tuple(terms.name for terms in verdict.limits)
         entries.append(journal.command_allowed(facts, grant.id, grant.role, verdict.rule, session.id, policy, limits))
+        if grant.uses_left == 1:
+            entries.append(journal.grant_used_up(grant.id))
         entries.append(journal.session_started(session.person, session.id, grant.id, session.facts()))
         return entries
 

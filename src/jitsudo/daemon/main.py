@@ -113,7 +113,6 @@ class Daemon:
         loading = PolicyLoading(state, options.config_dir / "policy.d", check_owner=checked)
         await loading.load_at_start()
         sessions.adopt(state.started_sessions())
-        await _verify_all(state, granting)
         await approving.finish_interrupted()
         gate, sources = Gate(), Sources()
         tickets = Tickets(options.state_dir / TICKETS_FILE, state.boot)
@@ -149,7 +148,8 @@ async def serve(options: argparse.Namespace) -> None:
         Server(CONTROL, control_socket, CONTROL_LIMITS, lambda peer: peer.uid, control),
     )
     tasks = [loop.create_task(server.run()) for server in servers]
-    daemon = None
+    daemon: Daemon | None = None
+    verification: asyncio.Task[None] | None = None
     try:
         daemon = await Daemon.start(options)
         decide.set_result(daemon.decide)
@@ -158,12 +158,16 @@ async def serve(options: argparse.Namespace) -> None:
         tasks += [loop.create_task(timers.run()), loop.create_task(daemon.feed.run())]
         tasks.append(loop.create_task(Logins(daemon.people).run()))
         systemd.daemon.notify("READY=1")
+        # Not before: each needs the user database, and a directory that is dead would delay the start of everything.
+        verification = loop.create_task(_verify_all(daemon.state, daemon.granting))
+        verification.add_done_callback(_say_what_failed)
         stopped = loop.create_task(stopping.wait())
         done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
         systemd.daemon.notify("STOPPING=1")
         for task in done - {stopped}:
             task.result()  # none of them ends by itself but by an exception
     finally:
+        tasks += [verification] if verification is not None else []
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -172,7 +176,7 @@ async def serve(options: argparse.Namespace) -> None:
 
 
 async def _verify_all(state: DaemonState, granting: Granting) -> None:
-    """Every live grant is verified when it is loaded; one that fails is named, and verified again at each use."""
+    """Every live grant is verified once at the start; one that fails is named. At each use it is verified again anyway."""
     for record in state.live_grants():
         try:
             await granting.verify(record, state.now())
@@ -181,6 +185,11 @@ async def _verify_all(state: DaemonState, granting: Granting) -> None:
             state.note(state.now(), state.journal.document_refused(record.id, error.step, error.sentence))
         except JitsudoError as error:
             log.error("grant %s cannot be verified: %s", record.id, error.sentence)
+
+
+def _say_what_failed(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the grants could not all be verified", exc_info=error)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
