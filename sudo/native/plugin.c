@@ -275,6 +275,8 @@ static int list(int argc, char *const argv[], int verbose, const char *user, con
     if (!good)
         no_memory(&why);
     bool allowed = reply != NULL && allows(reply, &why);
+    /* The exit status is the answer. */
+    bool is_silent = reply != NULL && argc > 0 && jitsudo_is(reply, "verdict", "deny") && jitsudo_is_null(reply, "message");
     const char *text = allowed ? jitsudo_string(reply, "text") : NULL;
     char *shown = text != NULL ? printable_lines(text) : NULL;
     if (shown != NULL) {
@@ -286,7 +288,7 @@ static int list(int argc, char *const argv[], int verbose, const char *user, con
     json_object_put(reply);
     json_object_put(asked);
     free(path);
-    if (!allowed)
+    if (!allowed && !is_silent)
         say(&why);
     return allowed;
 }

@@ -541,7 +541,11 @@ class JitsudoPolicy(sudo.Plugin):
             "verbose": bool(is_verbose),
             "user": user and to_wire(user),
         }
-        text = self._judged("List", question).get("text")
+        reply = self._ask("List", question)
+        if argv and reply.get("verdict") == "deny" and reply.get("message") is None:
+            return sudo.RC.REJECT  # the exit status is the answer
+        verdict_of(reply)
+        text = reply.get("text")
         if type(text) is str:
             sudo.log_info(printable(text.rstrip("\n"), keep="\n"))
         return sudo.RC.ACCEPT

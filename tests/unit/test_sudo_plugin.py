@@ -645,6 +645,19 @@ def test_list_goes_to_standard_output(policy: Any, run: Path, sudo: FakeSudo) ->
     assert (sent["argv"], sent["command"], sent["verbose"], sent["user"]) == (["id", "-u"], "/usr/bin/id", True, "bob")
 
 
+def test_a_command_that_may_not_be_run_is_listed_by_the_exit_status(policy: Any, run: Path, sudo: FakeSudo) -> None:
+    """As sudo does: no word where the daemon has none; but only for a command, and only for a deny."""
+    silent = DENY | {"message": None, "hints": []}
+    for argv, reply, said in ((("id",), silent, 0), ((), silent, 1), (("id",), DENY, 1), (("id",), {"verdict": "no"}, 1)):
+        (run / "decide").unlink(missing_ok=True)
+        policy.channel = None
+        sudo.errors.clear()
+        with ScriptedDaemon(run, [answer(reply)]):
+            assert policy.list(argv, 0, None) is RC.REJECT
+        assert len(sudo.errors) == said
+    assert sudo.infos == []
+
+
 def test_bare_list_asks_for_everything(policy: Any, run: Path) -> None:
     """`sudo -l`: no command, no user."""
     with ScriptedDaemon(run, [answer({"verdict": "allow", "text": None})]) as daemon:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from jitsudo.daemon.asking import Asking
 from jitsudo.daemon.caller import Behind, identify_caller
@@ -19,12 +20,13 @@ from jitsudo.errors import Denied, NotFound
 from jitsudo.host.accounts import Accounts
 from jitsudo.policy.describe import describe_role
 from jitsudo.policy.model import AgentProof, Authentication, Never, Policy, Role
-from jitsudo.policy.verdict import Allow, Challenge, HeldGrant
+from jitsudo.policy.verdict import Allow, Challenge, DenyCode, HeldGrant
 from jitsudo.types import AbsPath, Duration, Moment, Person, UserName
 from jitsudo.wire.calls import Check, ListCommands
 from jitsudo.wire.framing import Json, encode_text
 
 ROOT_TEXT = "Root outside a session may run anything; every use is on record.\n"
+SAID: Final[tuple[DenyCode, ...]] = ("no-grant", "unknown-command")  # what sudo, too, has words for when it lists a command
 
 
 class Listing:
@@ -81,7 +83,10 @@ class Listing:
             return {"verdict": "allow", "text": encode_text(_command_text(verdict.path, verdict.argv))}
         if isinstance(verdict, Challenge):  # nothing but an answer is missing
             return {"verdict": "allow", "text": encode_text(_command_text(asked.action.path, asked.facts.argv))}
-        return denied(verdict.code, verdict.message, verdict.hints)
+        if verdict.code in SAID:
+            return denied(verdict.code, verdict.message, verdict.hints)
+        # The exit status is the answer, as of sudo: scripts ask so. Why not, `jitsudo explain` says.
+        return {"verdict": "deny", "code": verdict.code, "message": None, "hints": []}
 
 
 def _command_text(path: str | None, argv: Sequence[str]) -> str:

@@ -151,14 +151,14 @@ class World:
         await loading.load_at_start()
         assert self.state.policy_problem is None
 
-    async def grant(self, role: str = "self") -> str:
+    async def grant(self, role: str = "self", *options: str) -> str:
         """alice's, for a role."""
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-c",
             "import os, sys\nfrom jitsudo import client\nfrom jitsudo.cli import main\nos.setresuid(1, 1, 1)\n"
             "client.Client.__init__.__defaults__ = (sys.argv[1], *client.Client.__init__.__defaults__[1:])\n"
             "sys.exit(main.main(sys.argv[2:]))",
-            str(self.folder / "control"), "request", role, "--reason", "x", "--json",
+            str(self.folder / "control"), "request", role, "--reason", "x", "--json", *options,
             stdout=asyncio.subprocess.PIPE, env={"PYTHONPATH": str(SRC)},
         )  # fmt: skip
         out, _ = await child.communicate()

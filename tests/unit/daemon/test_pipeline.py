@@ -395,3 +395,29 @@ def test_what_the_policy_in_force_calls_secret_is_not_recorded() -> None:
         assert "tok_abc" not in rows[-1]
 
     story(test)
+
+
+def test_a_command_that_may_not_be_run_is_listed_without_a_word() -> None:
+    """`sudo -l COMMAND` is for scripts; who holds nothing, or mistypes the command, is told so."""
+
+    async def test(w: World) -> None:
+        (none,) = await w.sudo(("List", listing("id"), []))
+        assert "holds no grant" in none["parameters"]["message"]
+        await w.grant()
+        refused, allowed = await w.sudo(("List", listing("env"), []), ("List", listing("id"), []))
+        assert refused["parameters"] == {"verdict": "deny", "code": "not-covered", "message": None, "hints": []}
+        assert allowed["parameters"]["verdict"] == "allow"
+
+    story(test)
+
+
+def test_the_last_use_is_on_record_before_it_is_said_that_none_is_left() -> None:
+    """Who reads the record in its order sees what used the grant up."""
+
+    async def test(w: World) -> None:
+        await w.grant("self", "--uses", "1")
+        assert (await w.check("id"))["verdict"] == "allow"
+        order = ["grant.used", "command.allowed", "grant.used_up", "session.started"]
+        assert [kind for kind in await w.types() if kind in order] == order
+
+    story(test)
