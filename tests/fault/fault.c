@@ -7,6 +7,8 @@
  *   FAULT_ONWARDS  if set, each later call fails too
  *   FAULT_CALLERS  whose calls count: parts of file names, separated by colons; unset: everybody's
  *   FAULT_REPORT   this file is made when a call fails
+ *   FAULT_LEAKS    this file is made at the end if the callers have not given back all memory, or not closed all sockets;
+ *                  for programs without threads
  * Without FAULT_CALL nothing fails. Whatever does not fail goes to the kernel or to the C library's own allocator, without
  * dlsym, which allocates.
  */
@@ -18,6 +20,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -32,6 +35,7 @@
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *old, size_t size);
+extern void __libc_free(void *memory);
 
 static long calls;
 static __thread bool busy; /* dladdr and getenv must not be failed, nor counted */
@@ -52,12 +56,62 @@ static bool is_counted(const char *callers, void *caller)
     return false;
 }
 
-static void report(void)
+static void report(const char *variable)
 {
-    const char *path = getenv("FAULT_REPORT");
+    const char *path = getenv(variable);
     long made = path == NULL ? -1 : syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (made >= 0)
         syscall(SYS_close, made);
+}
+
+/* What the callers have, as one table of numbers: addresses, and descriptors with the highest bit set. */
+#define PLACES ((size_t)1 << 16)
+#define GONE UINTPTR_MAX
+#define DESCRIPTOR(number) ((uintptr_t)1 << (8 * sizeof(uintptr_t) - 1) | (uintptr_t)(number))
+
+static uintptr_t held[PLACES];
+
+static uintptr_t *place_of(uintptr_t thing, bool is_new)
+{
+    for (size_t i = 0, at = thing / 16 % PLACES; i < PLACES; i++, at = (at + 1) % PLACES)
+        if (held[at] == thing || (is_new && (held[at] == 0 || held[at] == GONE)))
+            return &held[at];
+        else if (held[at] == 0)
+            break;
+    return NULL;
+}
+
+static void take_on(uintptr_t thing, void *caller)
+{
+    if (busy || environ == NULL || thing == 0)
+        return;
+    busy = true;
+    uintptr_t *place = getenv("FAULT_LEAKS") != NULL && is_counted(getenv("FAULT_CALLERS"), caller) ? place_of(thing, true) : NULL;
+    if (place != NULL)
+        *place = thing;
+    busy = false;
+}
+
+static void give_back(uintptr_t thing)
+{
+    uintptr_t *place = thing == 0 ? NULL : place_of(thing, false);
+    if (place != NULL)
+        *place = GONE;
+}
+
+static void *taken(void *memory, void *caller)
+{
+    take_on((uintptr_t)memory, caller);
+    return memory;
+}
+
+__attribute__((destructor)) static void look_for_leaks(void)
+{
+    for (size_t i = 0; i < PLACES; i++)
+        if (held[i] != 0 && held[i] != GONE) {
+            report("FAULT_LEAKS");
+            return;
+        }
 }
 
 static bool is_due(const char *name, void *caller, int *number)
@@ -81,7 +135,7 @@ static bool fails(const char *name, void *caller, bool *shorter)
     busy = true;
     bool due = is_due(name, caller, &number);
     if (due)
-        report();
+        report("FAULT_REPORT");
     busy = false;
     errno = due && number != 0 ? number : before;
     if (due && number == 0 && shorter != NULL)
@@ -91,29 +145,48 @@ static bool fails(const char *name, void *caller, bool *shorter)
 
 EXPORTED void *malloc(size_t size)
 {
-    return fails("malloc", CALLER, NULL) ? NULL : __libc_malloc(size);
+    return fails("malloc", CALLER, NULL) ? NULL : taken(__libc_malloc(size), CALLER);
 }
 
 EXPORTED void *calloc(size_t count, size_t size)
 {
-    return fails("calloc", CALLER, NULL) ? NULL : __libc_calloc(count, size);
+    return fails("calloc", CALLER, NULL) ? NULL : taken(__libc_calloc(count, size), CALLER);
 }
 
 EXPORTED void *realloc(void *old, size_t size)
 {
-    return fails("realloc", CALLER, NULL) ? NULL : __libc_realloc(old, size);
+    void *made = fails("realloc", CALLER, NULL) ? NULL : __libc_realloc(old, size);
+    if (made == NULL)
+        return NULL;
+    give_back((uintptr_t)old);
+    return taken(made, CALLER);
+}
+
+EXPORTED void free(void *memory)
+{
+    give_back((uintptr_t)memory);
+    __libc_free(memory);
 }
 
 EXPORTED char *strdup(const char *text)
 {
     size_t size = strlen(text) + 1;
-    void *copy = fails("strdup", CALLER, NULL) ? NULL : __libc_malloc(size);
+    void *copy = fails("strdup", CALLER, NULL) ? NULL : taken(__libc_malloc(size), CALLER);
     return copy == NULL ? NULL : memcpy(copy, text, size);
 }
 
 EXPORTED int socket(int family, int type, int protocol)
 {
-    return fails("socket", CALLER, NULL) ? -1 : (int)syscall(SYS_socket, family, type, protocol);
+    int made = fails("socket", CALLER, NULL) ? -1 : (int)syscall(SYS_socket, family, type, protocol);
+    if (made >= 0)
+        take_on(DESCRIPTOR(made), CALLER);
+    return made;
+}
+
+EXPORTED int close(int descriptor)
+{
+    give_back(DESCRIPTOR(descriptor));
+    return (int)syscall(SYS_close, descriptor);
 }
 
 EXPORTED int connect(int descriptor, const struct sockaddr *address, socklen_t size)
@@ -137,7 +210,10 @@ EXPORTED int fcntl(int descriptor, int command, ...)
     va_start(arguments, command);
     void *argument = va_arg(arguments, void *);
     va_end(arguments);
-    return fails("fcntl", CALLER, NULL) ? -1 : (int)syscall(SYS_fcntl, descriptor, command, argument);
+    int result = fails("fcntl", CALLER, NULL) ? -1 : (int)syscall(SYS_fcntl, descriptor, command, argument);
+    if (result >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC))
+        take_on(DESCRIPTOR(result), CALLER);
+    return result;
 }
 
 static int wait_for(struct pollfd *wanted, nfds_t count, int milliseconds)

@@ -58,6 +58,7 @@ class Run:
 
     fault: Fault
     injected: bool
+    leaked: bool
     status: int
     stdout: bytes
     stderr: bytes
@@ -77,19 +78,21 @@ class Program:
 
     def run(self, fault: Fault) -> Run:
         """Once, with that call failing."""
+        leaks = self.report.with_suffix(".leaks")
         self.report.unlink(missing_ok=True)
+        leaks.unlink(missing_ok=True)
         self.before()
         environment = {
             "PATH": "/usr/bin:/bin", **self.environment, "LD_PRELOAD": str(self.shim), "FAULT_CALL": fault.call,
             "FAULT_NTH": str(fault.nth), "FAULT_ERRNO": str(fault.number), "FAULT_CALLERS": self.callers,
-            "FAULT_REPORT": str(self.report), **({"FAULT_ONWARDS": "1"} if fault.onwards else {}),
+            "FAULT_REPORT": str(self.report), "FAULT_LEAKS": str(leaks), **({"FAULT_ONWARDS": "1"} if fault.onwards else {}),
         }  # fmt: skip
         started = time.monotonic()
         done = subprocess.run(
             self.command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
         )
         seconds = time.monotonic() - started
-        return Run(fault, self.report.exists(), done.returncode, done.stdout, done.stderr, seconds)
+        return Run(fault, self.report.exists(), leaks.exists(), done.returncode, done.stdout, done.stderr, seconds)
 
     def in_turn(self, call: str, number: int, onwards: bool = False) -> Iterator[Run]:
         """With the first such call failing, the second, and so on, as long as there are any."""

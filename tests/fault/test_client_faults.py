@@ -65,6 +65,8 @@ def test_what_fails_never_ends_in_success(program: Program, call: str, number: i
         assert run.status > 0, f"killed: {run}"
         assert run.stderr == b"", run
         assert run.seconds < SILENCE + 1.5, run
+    # json-c itself forgets the key for which its table would have to grow, by two allocations, and cannot: once a call here.
+    assert sum(run.leaked for run in runs) <= (4 if call == "calloc" else 0)
 
 
 @pytest.mark.parametrize(("call", "number"), each(SOFT), ids=name)
