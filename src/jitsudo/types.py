@@ -40,6 +40,13 @@ def is_plain_text(text: str) -> bool:
     return _NOT_PLAIN.search(text) is None
 
 
+def shown_plainly(text: str) -> str:
+    """The text on one line, with control characters, text-direction marks and invalid bytes written out, never obeyed."""
+    if is_plain_text(text):
+        return text
+    return "".join(c if is_plain_text(c) else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def _check_text(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise InvalidValue(f"{what} is not text")

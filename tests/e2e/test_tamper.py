@@ -77,8 +77,10 @@ def test_a_forged_grant_is_refused_at_its_step_and_named(fresh: Lab, how: str) -
     assert sudo(fresh, "systemctl", "restart", "nginx.service").returncode == 0
     journal = Journal.from_now(fresh)
     behind_its_back(fresh, FORGE, how)
-    refused = journal.expect("document.refused")
-    assert refused["JITSUDO_CODE"] in ("step-2", "step-3")
+    # Grants of other tests, whose roles are gone, are refused as well, at a later step.
+    steps = ("step-2", "step-3")
+    found = until(lambda: [e for e in journal.find("document.refused") if e["JITSUDO_CODE"] in steps], "the refusal")
+    (refused,) = found
     assert_refused(sudo(fresh, "systemctl", "restart", "nginx.service"), "alice holds no grant")
     assert refused["JITSUDO_GRANT_ID"] in fresh.run("jitsudo", "status").stdout
     assert not journal.find("ledger.quarantined")
@@ -142,6 +144,7 @@ roles:
   changing:
     description: {description}
     who: ["group:web"]
+    authenticate: never
     request: {{max_duration: 1h, approvals: 0}}
     allow: {allow}
 """

@@ -15,13 +15,14 @@ from jitsudo import __version__
 from jitsudo.cli import admin, grants, render, requests
 from jitsudo.cli.policy import PolicyCommands, Subparsers
 from jitsudo.errors import ExitStatus, Failed, InvalidValue, JitsudoError
+from jitsudo.types import shown_plainly
 
 Command = Callable[[argparse.Namespace], int]
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(ExitStatus.USAGE, f"{self.prog}: {render.safe(message)}\ntry: {self.prog} --help\n")
+        self.exit(ExitStatus.USAGE, f"{self.prog}: {shown_plainly(message)}\ntry: {self.prog} --help\n")
 
 
 def build_parser() -> argparse.ArgumentParser:

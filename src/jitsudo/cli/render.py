@@ -8,15 +8,10 @@ import time
 from collections.abc import Sequence
 
 from jitsudo.errors import InvalidValue, ProtocolViolation
-from jitsudo.types import Duration, is_plain_text
+from jitsudo.types import Duration, shown_plainly
 from jitsudo.wire.framing import Json, decode_text
 
 JSON_VERSION = 1
-
-
-def safe(text: str) -> str:
-    """Text from elsewhere, for a terminal: control characters and text-direction marks are shown, not obeyed."""
-    return "".join(c if is_plain_text(c) else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def show_json(value: Json) -> None:
@@ -24,12 +19,12 @@ def show_json(value: Json) -> None:
 
 
 def show(line: str = "") -> None:
-    print(safe(line))
+    print(shown_plainly(line))
 
 
 def tell(line: str) -> None:
     """What is not a result goes to standard error."""
-    print(safe(line), file=sys.stderr)
+    print(shown_plainly(line), file=sys.stderr)
 
 
 def text(value: Json, name: str) -> str:
@@ -88,7 +83,7 @@ def clock(seconds: int) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    cells = [[safe(cell) for cell in row] for row in (header, *rows)]
+    cells = [[shown_plainly(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     for row in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -10,7 +10,7 @@ import time
 from jitsudo.cli import render
 from jitsudo.client import Client
 from jitsudo.errors import Denied, ExitStatus, Failed, NotFound, TimedOut
-from jitsudo.types import Duration
+from jitsudo.types import Duration, shown_plainly
 from jitsudo.wire.framing import Json
 
 OPEN = ("requested", "approved")
@@ -70,7 +70,7 @@ def _wait(client: Client, info: Json, options: argparse.Namespace) -> Json:
 
     def waiting(what: str) -> None:
         if live:
-            print(f"\r{render.safe(what)}  {int(time.monotonic() - started)} s ", end="", file=sys.stderr, flush=True)
+            print(f"\r{shown_plainly(what)}  {int(time.monotonic() - started)} s ", end="", file=sys.stderr, flush=True)
         if deadline is not None and time.monotonic() >= deadline:
             raise TimedOut(f"{render.text(info, 'id')} was not decided within {options.timeout}", "jitsudo status")
 
@@ -135,7 +135,7 @@ def _show_what_is_approved(client: Client, prefix: str) -> None:
 def _answers(prompts: list[Json], *, from_stdin: bool) -> list[str]:
     answers = []
     for prompt in prompts:
-        style, words = render.text(prompt, "style"), render.safe(render.text(prompt, "text"))
+        style, words = render.text(prompt, "style"), shown_plainly(render.text(prompt, "text"))
         if style in ("info", "error"):
             render.tell(words)
         elif from_stdin:

@@ -16,7 +16,7 @@ from typing import Final
 from jitsudo.host.ledger import Entry, Row
 from jitsudo.host.redaction import Parts, Redactor
 from jitsudo.policy.patterns import Pattern
-from jitsudo.types import Person, is_plain_text
+from jitsudo.types import Person, shown_plainly
 
 ERROR, WARNING, NOTICE, INFO = 3, 4, 5, 6  # syslog(3)
 AUTHPRIV: Final = 10
@@ -120,11 +120,6 @@ FIELDS: Final[Mapping[str, str]] = {
 }
 
 
-def escape(text: str) -> str:
-    """One line without control characters, text-direction marks or invalid bytes, whatever the value contains."""
-    return "".join(c if is_plain_text(c) else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
 def fields(row: Row) -> list[tuple[str, str]]:
     """The journal fields of an event on record."""
     kind, body = KINDS.get(row.type, FOREIGN), row.content()
@@ -150,7 +145,7 @@ def _line(body: Mapping[str, object]) -> str:
     """A command for the sentence: the program's path and its arguments, quoted as a shell would need them."""
     argv = body.get("argv")
     arguments = [str(argument) for argument in argv[1:]] if isinstance(argv, list) else []
-    return escape(shlex.join([str(body.get("command", "?")), *arguments]))
+    return shown_plainly(shlex.join([str(body.get("command", "?")), *arguments]))
 
 
 class _Lenient(dict[str, str]):
@@ -161,7 +156,7 @@ class _Lenient(dict[str, str]):
 
 
 def _show(value: object) -> str:
-    return escape(value) if isinstance(value, str) else json.dumps(value)
+    return shown_plainly(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _person(person: Person) -> dict[str, object]:
@@ -209,7 +204,7 @@ class Journal:
 
     def command_line(self, argv: Sequence[str], secrets: Parts = frozenset()) -> str:
         """A command in one line, as it may be stored and shown anywhere."""
-        return escape(" ".join(self._redactor.argv(argv, secrets)))
+        return shown_plainly(" ".join(self._redactor.argv(argv, secrets)))
 
     def _command(self, facts: CommandFacts) -> dict[str, object]:
         argv = self._redactor.argv(facts.argv, facts.secrets)

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from jitsudo.host import journal
-from jitsudo.host.journal import FIELDS, FOREIGN, KINDS, MAX_MESSAGE_CHARS, AccessFacts, CommandFacts, Journal, escape, fields
+from jitsudo.host.journal import FIELDS, FOREIGN, KINDS, MAX_MESSAGE_CHARS, AccessFacts, CommandFacts, Journal, fields
 from jitsudo.host.journalfeed import serialize
 from jitsudo.host.ledger import GENESIS, Entry, Row
 from jitsudo.host.redaction import Redactor
-from jitsudo.types import Person, Uid, UserName, is_plain_text
+from jitsudo.types import Person, Uid, UserName, is_plain_text, shown_plainly
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 SYSTEMD = Path(__file__).resolve().parents[3] / "systemd"
@@ -188,8 +188,8 @@ def test_a_hostile_value_stays_one_value_of_one_record(text: str) -> None:
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_an_escaped_value_is_one_plain_line(text: str) -> None:
     """And plain text is left as it is."""
-    assert is_plain_text(escape(text))
-    assert escape("Grüße, 你好") == "Grüße, 你好"
+    assert is_plain_text(shown_plainly(text))
+    assert shown_plainly("Grüße, 你好") == "Grüße, 你好"
 
 
 def test_the_native_protocol_writes_every_value_with_its_length() -> None:
