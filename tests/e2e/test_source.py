@@ -122,7 +122,9 @@ def test_a_login_from_another_network_is_refused_and_the_record_says_so(network:
     """With the address that counted."""
     journal = Journal.from_now(network.host)
     assert_refused(network.ssh(WRONG, "sudo true"), "198.51.100.7")
-    assert "198.51.100.7" in journal.expect("command.denied", user="alice", code="source")["JITSUDO_REASON"]
+    denied = journal.expect("command.denied", user="alice", code="source")
+    assert "198.51.100.7" in denied["JITSUDO_REASON"]
+    assert denied["JITSUDO_SOURCE_ADDRESS"] == "198.51.100.7"
 
 
 def test_an_environment_that_claims_another_address_changes_nothing(network: Network) -> None:

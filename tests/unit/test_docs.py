@@ -31,7 +31,7 @@ SAMPLES: Mapping[str, object] = {
     "person": ALICE,
     "by": ALICE,
     "access": AccessFacts(ALICE, "session", "su", "root", "192.0.2.7", "/dev/pts/0"),
-    "facts": CommandFacts(ALICE, "root", ["true"], "/usr/bin/true", "/", "/dev/pts/0"),
+    "facts": CommandFacts(ALICE, "root", ["true"], "/usr/bin/true", "/", "/dev/pts/0", source="192.0.2.7"),
     "subject": {"name": "alice", "uid": 1000, "login_uid": 1000},
     "window": (1, 2),
     "approvers": ["bob"],

@@ -34,7 +34,7 @@ from jitsudo.wire.calls import Check
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One action as it was asked for. `place`: where the person sits, for their tickets."""
+    """One action as it was asked for. `place`: where the person sits, for their tickets. `source`: whence, once looked up."""
 
     check: Check
     behind: Behind
@@ -44,6 +44,7 @@ class Asked:
     action: Action
     place: Place | None
     secrets: Parts
+    source: str | None = None
 
     @property
     def facts(self) -> CommandFacts:
@@ -56,6 +57,7 @@ class Asked:
             cwd=self.action.cwd,
             tty=self.behind.caller.tty,
             secrets=self.secrets,
+            source=self.source,
         )
 
     def _argv(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ limits, record, scope (allowing) → what sudo is told (launching).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from jitsudo.daemon.admitting import Admitting
@@ -167,7 +168,8 @@ class Decide:
         judged = await self._judging.judge(
             context, asked, descriptors, question.proofs, now, lambda allow: prepared(asked, allow, descriptors)
         )
-        verdict = judged.verdict
+        verdict, asked = judged.verdict, replace(asked, source=judged.source)
+        question.facts = asked.facts
         if isinstance(verdict, Allow):
             # A command of an account that is locked must never have been allowed, not even for a moment, on record.
             # Root inside a session is not asked: an expired root must not stop what runs there.

@@ -44,11 +44,15 @@ class Proofs:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The verdict, the grants among which it was found and, for an allow, what was prepared for it."""
+    """The verdict, the grants among which it was found and, for an allow, what was prepared for it.
+
+    `source`: where the caller's login comes from, if it was looked up (a grant's role depends on it) and found.
+    """
 
     verdict: Verdict
     held: Sequence[HeldGrant]
     prepared: Json | None
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +99,18 @@ class Judging:
         circumstances = self._circumstances(asked, proofs, now)
         question = self._question(context.peer, asked, held, circumstances, now, descriptors)
 
-        def run() -> tuple[Verdict, Json | None]:
-            verdict = question()
-            return verdict, prepare(verdict) if isinstance(verdict, Allow) else None
+        def run() -> tuple[Verdict, Json | None, str | None]:
+            verdict, source = question()
+            return verdict, prepare(verdict) if isinstance(verdict, Allow) else None, source.address
 
-        verdict, prepared = await self._gate.run(asked.behind.person, run)
+        verdict, prepared, source = await self._gate.run(asked.behind.person, run)
         for fault in verdict.faults:
             log.error("evaluation: %s", fault)
         if isinstance(verdict, Deny):
             verdict = with_state(verdict, asked.behind.person, self._state, refused)
             plain = without_shell(asked.invoked) if verdict.code == "shell" else None
             verdict = replace(verdict, hints=(*verdict.hints, *([] if plain is None else [plain])))
-        return Judged(verdict, held, prepared)
+        return Judged(verdict, held, prepared, source)
 
     async def grants(
         self, person: Person, session: Session | None, now: Moment
@@ -151,19 +155,19 @@ class Judging:
         circumstances: Circumstances,
         now: Moment,
         descriptors: Descriptors,
-    ) -> Callable[[], Verdict]:
+    ) -> Callable[[], tuple[Verdict, Source]]:
         """The evaluation, for a thread."""
         policy, host, action = self._state.require_policy().policy, self._state.host, asked.action
         roles = [policy.roles[grant.role] for grant in held]
         by_source = any(role.when.source for role in roles)
 
-        def run() -> Verdict:
+        def run() -> tuple[Verdict, Source]:
             source = found_source(self._sources, peer) if by_source else UNKNOWN_SOURCE
             with HostWorld(SystemAccounts().by_name, descriptors.get("root"), descriptors.get("cwd")) as world:
                 if asked.options.cwd is None and descriptors.get("cwd") is not None and not world.cwd_is(action.cwd):
                     # In a chroot of the caller's, say: paths would be looked up elsewhere than where the command opens them.
                     raise Denied("the current directory is not what it is called", "change to it by its full name")
-                return evaluate(action, policy, held, host, now, world, replace(circumstances, source=source))
+                return evaluate(action, policy, held, host, now, world, replace(circumstances, source=source)), source
 
         return run
 

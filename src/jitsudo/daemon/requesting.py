@@ -75,7 +75,7 @@ class Requesting:
         needed = approvals_needed(role, now, source)
         text = envelope.encode().decode("ascii")
         more = needed if needed > terms.approvals else None
-        entry = self._state.journal.request_created(made, asker.person, name, reason, text, more)
+        entry = self._state.journal.request_created(made, asker.person, name, reason, text, more, source.address)
         await self._state.record(now, entry)
         record = self._state.book.requests[made]
         if needed == 0:

@@ -97,6 +97,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "argv": "ARGV_JSON",
     "cwd": "CWD",
     "tty": "TTY",
+    "source_address": "SOURCE_ADDRESS",
     "reason": "REASON",
     "ticket": "TICKET",
     "approvers": "APPROVERS",
@@ -165,7 +166,7 @@ def _person(person: Person) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class CommandFacts:
-    """What is said of a command wherever one is recorded."""
+    """What is said of a command wherever one is recorded. `source`: where the login comes from, if it was looked up."""
 
     person: Person
     runas_user: str
@@ -174,6 +175,7 @@ class CommandFacts:
     cwd: str
     tty: str | None
     secrets: Parts = frozenset()
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,17 +217,26 @@ class Journal:
             "argv": list(argv),
             "cwd": facts.cwd,
             "tty": facts.tty,
+            "source_address": facts.source,
         }
 
     def request_created(
-        self, request: str, person: Person, role: str, reason: str, envelope: str, approvals_needed: int | None = None
+        self,
+        request: str,
+        person: Person,
+        role: str,
+        reason: str,
+        envelope: str,
+        approvals_needed: int | None = None,
+        source: str | None = None,
     ) -> Entry:
-        """`approvals_needed`, where it is more than the role itself says (`otherwise`)."""
+        """`approvals_needed`, where it is more than the role itself says (`otherwise`). `source`, where it was looked up."""
         ticket = _TICKET.search(reason)
         body = {**_person(person), "request": request, "role": role, "reason": self._redactor.text(reason)}
         if approvals_needed is not None:
             body["approvals_needed"] = approvals_needed
-        return Entry("request.created", {**body, "ticket": ticket[0] if ticket else None, "envelope": envelope})
+        more = {"source_address": source, "ticket": ticket[0] if ticket else None, "envelope": envelope}
+        return Entry("request.created", {**body, **more})
 
     def request_denied(self, request: str, by: Person, reason: str) -> Entry:
         body = {**_person(by), "request": request, "by": by.name, "reason": self._redactor.text(reason)}

@@ -18,6 +18,8 @@ from jitsudo.daemon.policyloading import PolicyLoading
 from jitsudo.daemon.timers import Timers
 from jitsudo.errors import DocumentRefused
 from jitsudo.host import scopes
+from jitsudo.host.source import Sources
+from jitsudo.policy.verdict import Source
 from jitsudo.types import AbsPath, UserName
 
 LIMITED = """  limited:
@@ -419,5 +421,27 @@ def test_the_last_use_is_on_record_before_it_is_said_that_none_is_left() -> None
         assert (await w.check("id"))["verdict"] == "allow"
         order = ["grant.used", "command.allowed", "grant.used_up", "session.started"]
         assert [kind for kind in await w.types() if kind in order] == order
+
+    story(test)
+
+
+def test_where_a_login_comes_from_is_recorded_where_it_was_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of requests, and of commands, allowed or denied; where no role depends on it, nobody looks."""
+    found = [Source("192.0.2.7")]
+    monkeypatch.setattr(Sources, "find", lambda _self, _pid: found[-1])
+
+    async def test(w: World) -> None:
+        await w.grant()
+        await w.check("id")
+        await use(w, POLICY.replace("authenticate: never", "authenticate: never\n    when: {source: [192.0.2.0/24]}", 1))
+        await w.grant()
+        assert (await w.check("id"))["verdict"] == "allow"
+        found.append(Source("198.51.100.1"))
+        assert (await w.check("id"))["code"] == "source"
+        found.append(Source(None, "it is gone"))
+        assert (await w.check("id"))["code"] == "source"
+        assert [one["source_address"] for one in await body(w, "request.created")] == [None, "192.0.2.7"]
+        assert [one["source_address"] for one in await body(w, "command.allowed")] == [None, "192.0.2.7"]
+        assert [one["source_address"] for one in await body(w, "command.denied")] == ["198.51.100.1", None]
 
     story(test)
