@@ -254,3 +254,14 @@ def test_an_option_that_two_container_tools_read_otherwise_is_not_read() -> None
 def test_find_has_no_list_of_expressions() -> None:
     """`find /srv -name x , -delete`: a comma is no folder."""
     assert isinstance(read_arguments(GRAMMARS["/usr/bin/find"], ["/srv", "-name", "x", ",", "-delete"]), Unreadable)
+
+
+@pytest.mark.parametrize(
+    ("option", "operands"),
+    [("--hsts-file", 1), ("--max-redirect", 1), ("--backups", 2), ("--report-speed", 2), ("--restrict-file-names", 2)],
+)
+def test_wgets_options_take_values_as_wget_does(option: str, operands: int) -> None:
+    """Measured: it makes its table when it runs, and its help names no values."""
+    found = line("/usr/bin/wget", option, "5", "https://example.org/")
+    assert isinstance(found, Reading)
+    assert len(found.operands) == operands
