@@ -301,7 +301,8 @@ def test_a_ticket_lets_nobody_log_in_over_ssh(gate: Lab) -> None:
         shell.expect("password for alice: ")
         shell.sendline("alice")
         shell.expect("ready> $")
-        shell.sendline(f"ssh {TRUSTING} -o NumberOfPasswordPrompts=1 -o PreferredAuthentications=password,keyboard-interactive alice@localhost id")
+        ways = "-o NumberOfPasswordPrompts=1 -o PreferredAuthentications=password,keyboard-interactive"
+        shell.sendline(f"ssh {TRUSTING} {ways} alice@localhost id")
         shell.expect("assword: ")
         shell.sendline("wrong")
         assert shell.expect([r"uid=[0-9]+\(alice\)", "Permission denied"]) == 1
