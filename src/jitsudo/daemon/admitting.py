@@ -178,9 +178,9 @@ class Admitting:
         entries: list[Entry] = []
         if grant.uses_left is not None:
             entries.append(journal.grant_used(grant.id, session.id))
-            if grant.uses_left == 1:
-                entries.append(journal.grant_used_up(grant.id))
         entries.append(self._entry(entering, verdict, session.id))
+        if grant.uses_left == 1:
+            entries.append(journal.grant_used_up(grant.id))
         entries.append(journal.session_started(session.person, session.id, grant.id, session.facts()))
         await self._allowing.open(session, entries, now, uses_up=grant.uses_left == 1)
         return {**_allowed(), "session": session.id, "token": token}
