@@ -147,7 +147,9 @@ static size_t written_out(uint32_t point, char *output, size_t room)
 {
     unsigned int value = point;
     int length;
-    if (point < 0x100)
+    if (point == '\n' || point == '\r' || point == '\t')
+        length = snprintf(output, room, "\\%c", point == '\n' ? 'n' : point == '\r' ? 'r' : 't');
+    else if (point < 0x100)
         length = snprintf(output, room, "\\x%02x", value);
     else if (point < 0x10000)
         length = snprintf(output, room, "\\u%04x", value);

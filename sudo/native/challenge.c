@@ -45,10 +45,12 @@ static char *text_of(struct json_object *object, const char *key, struct refusal
     char *text = NULL;
     json_object_object_get_ex(object, key, &value);
     enum jitsudo_status status = jitsudo_read_text(value, &text);
+    char what[64];
+    snprintf(what, sizeof what, "%s is not text", key);
     if (status == JITSUDO_NO_MEMORY)
         no_memory(why);
     else if (status != JITSUDO_OK)
-        not_understood(why, key);
+        not_understood(why, what);
     return text;
 }
 

@@ -37,6 +37,7 @@ MAX_LOG_CHARS = 1500
 LOG_AUTHPRIV_WARNING = 10 << 3 | 4  # syslog(3)
 
 LOOK = "see `systemctl status jitsudod`; root is not affected"
+LOOK_WHO = "have root look at who made it"
 REINSTALL = "reinstall jitsudo; root is not affected"
 # sudo's own handlers swallow these until the command runs: somebody who waits must be able to give up.
 GIVE_UP = frozenset({_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM})
@@ -135,7 +136,7 @@ def decode(frame):
     except (ValueError, StopIteration, RecursionError) as fault:
         raise not_understood("not JSON") from fault
     if end != len(text) or type(value) is not dict:
-        raise not_understood("not one JSON object")
+        raise not_understood("not JSON")
     return value
 
 
@@ -146,7 +147,7 @@ def check_directory(path, owner):
     except OSError as fault:
         raise Outage(f"the daemon is not running ({path}: {os.strerror(fault.errno)})", LOOK) from fault
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner or status.st_mode & 0o022:
-        raise Outage(f"{path} is not a folder of root's alone", f"have root look at {path}")
+        raise Outage(f"{path} is not a folder of root's alone", LOOK_WHO)
 
 
 class Channel:
@@ -161,7 +162,7 @@ class Channel:
             self._connect(path)
             credentials = self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
             if int.from_bytes(credentials[4:8], sys.byteorder) != owner:
-                raise Outage(f"what listens on {path} is not root's", f"have root look at {path}")
+                raise Outage(f"what listens on {path} is not root's", LOOK_WHO)
         except BaseException:
             self.socket.close()
             raise
@@ -266,7 +267,7 @@ def ignored_signals():
 def refused(name, parameters):
     message, hint = parameters.get("message"), parameters.get("hint")
     if name != INTERFACE + "Refused" or type(message) is not str:
-        return not_understood(f"error {printable(str(name))[:100]}")
+        return not_understood("an error that the protocol does not have")
     # A daemon that failed has not refused: root may go on as if it were away.
     kind = Outage if parameters.get("code") == "internal" else Refusal
     return kind(message, *([hint] if type(hint) is str else []))
@@ -275,7 +276,7 @@ def refused(name, parameters):
 def verdict_of(reply):
     """Return only where the reply says "allow"; raise a Refusal for everything else."""
     verdict = reply.get("verdict")
-    if type(verdict) is not str:
+    if type(verdict) is not str or "\0" in verdict:
         raise not_understood("no verdict")
     if verdict == "allow":
         if not reply.keys() <= REPLY_KEYS or reply.get("challenge") is not None:
@@ -285,7 +286,7 @@ def verdict_of(reply):
     if verdict == "challenge":
         raise Refusal("the daemon asks for more than it can be asked for here")
     if verdict != "deny":
-        raise Refusal(f"the daemon answered {printable(verdict)[:100]!r}, which this plugin cannot do")
+        raise Refusal(f"the daemon answered '{printable(verdict)[:100]}', which this plugin cannot do")
     hints = [hint for hint in hints if type(hint) is str] if type(hints) is list else []
     raise Refusal(message if type(message) is str and message else "denied", *hints)
 
@@ -301,7 +302,7 @@ def challenge_of(reply):
 
 
 def one_text(value, what):
-    return texts([value], what)[0]
+    return texts([value], what, "text")[0]
 
 
 def load_proof():
@@ -318,10 +319,10 @@ def load_proof():
     return proof
 
 
-def texts(value, what):
+def texts(value, what, kind="a list of texts"):
     """A non-empty tuple of str from a list of wire texts, each fit to be passed to execve(2) by sudo."""
     if type(value) is not list or not value:
-        raise not_understood(f"{what} is not a list")
+        raise not_understood(f"{what} is not {kind}")
     found = []
     for item in value:
         try:
@@ -332,9 +333,9 @@ def texts(value, what):
             # sudo's Python host would crash on it, or run something else.
             raise Refusal("sudo's Python plugins cannot pass on bytes that are not UTF-8") from fault
         except Exception as fault:
-            raise not_understood(f"{what} holds something that is not text") from fault
+            raise not_understood(f"{what} is not {kind}") from fault
         if type(item) is not str or "\0" in item:
-            raise not_understood(f"{what} holds something that is not text")
+            raise not_understood(f"{what} is not {kind}")
         found.append(item)
     return tuple(found)
 
