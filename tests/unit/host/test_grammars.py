@@ -265,3 +265,9 @@ def test_wgets_options_take_values_as_wget_does(option: str, operands: int) -> N
     found = line("/usr/bin/wget", option, "5", "https://example.org/")
     assert isinstance(found, Reading)
     assert len(found.operands) == operands
+
+
+@pytest.mark.parametrize(("path", "spelling"), [("/usr/bin/apt-get", "-q"), ("/usr/sbin/nft", "-j")])
+def test_what_does_more_than_it_seems_is_not_harmless(path: str, spelling: str) -> None:
+    """`apt-get -qq` answers yes to everything, `nft -j` reads its statements as JSON."""
+    assert not GRAMMARS[path].shape.by_spelling[spelling].harmless
