@@ -99,6 +99,17 @@ def ssh(host: Lab, command: str, *, user: str = "alice") -> subprocess.Completed
     return host.run("sh", "-c", f"exec {SSH.format('publickey', user)} -- {command}")
 
 
+def proven_shell(host: Lab) -> pexpect.spawn[str]:
+    """A shell of alice's in which she has just proved who she is."""
+    shell = host.spawn("alice", "/bin/bash", "--norc")
+    shell.expect(r"\$ ")
+    shell.sendline("PS1='ready> '; sudo -v")
+    shell.expect("password for alice: ")
+    shell.sendline("alice")
+    shell.expect("ready> $")
+    return shell
+
+
 def id_of(done: subprocess.CompletedProcess[str], account: str) -> bool:
     return done.returncode == 0 and f"({account})" in done.stdout
 
@@ -193,11 +204,7 @@ def test_a_ticket_of_the_same_place_spares_the_password(gate: Lab) -> None:
     """Where sudo asked a moment ago su asks no more, with a grant; in another session it does, and without a grant always."""
     with stack(gate, "su", auth=True):
         grant = obtain(gate, "become-root")
-        shell = gate.spawn("alice", "/bin/bash", "--norc")
-        shell.sendline("PS1='ready> '; sudo -v")
-        shell.expect("password for alice: ")
-        shell.sendline("alice")
-        shell.expect("ready> $")
+        shell = proven_shell(gate)
         shell.sendline("su -c 'echo i-am-$(id -un)' root")
         assert shell.expect(["i-am-root", "Password: "]) == 0
         other = gate.spawn("alice", "su", "-c", "id", "root")
@@ -296,11 +303,7 @@ def test_a_ticket_lets_nobody_log_in_over_ssh(gate: Lab) -> None:
     with stack(gate, "sshd", auth=True):
         obtain(gate, "come-in")
         obtain(gate, "use-sudo")
-        shell = gate.spawn("alice", "/bin/bash", "--norc")
-        shell.sendline("PS1='ready> '; sudo -v")
-        shell.expect("password for alice: ")
-        shell.sendline("alice")
-        shell.expect("ready> $")
+        shell = proven_shell(gate)
         ways = "-o NumberOfPasswordPrompts=1 -o PreferredAuthentications=password,keyboard-interactive"
         shell.sendline(f"ssh {TRUSTING} {ways} alice@localhost id")
         shell.expect("assword: ")
@@ -372,11 +375,12 @@ def test_what_else_makes_root_of_people_takes_a_grant(gate: Lab, program: str) -
     assert use("id").expect([came, thrown]) == 0
     with stack(gate, service):
         assert use("id").expect([came, thrown]) == 1
-        obtain(gate, "become-root", duration="5s")
+        obtain(gate, "become-root", duration="8s")
         assert use("id").expect([came, thrown]) == 0
-        use("sleep", "94001")
+        command = use("sleep", "94001")
         until(lambda: not gone(gate, "^sleep 94001"), "it runs")
-        until(lambda: gone(gate, "^sleep 94001"), "it is ended", 10)
+        until(lambda: gone(gate, "^sleep 94001"), "it is ended", 15)
+        command.close()
         grant = obtain(gate, "become-root")
         with no_daemon(gate):
             assert use("id").expect([came, thrown]) == 1

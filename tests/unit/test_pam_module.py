@@ -248,7 +248,10 @@ def test_credentials_are_neither_set_nor_refused(use: Application) -> None:
     assert outcome.codes == [("establish", SUCCESS), ("refresh", SUCCESS), ("delete", SUCCESS), ("neither", CRED_ERR)]
 
 
-@pytest.mark.parametrize("argument", ["unknown", "socket=relative", "socket=/a//b", "timeout=0", "timeout=61", "quiet=yes", "socket="])
+BAD_ARGUMENTS = ["unknown", "socket=relative", "socket=/a//b", "socket=", "timeout=0", "timeout=61", "timeout=5 timeout=5", "quiet=yes"]
+
+
+@pytest.mark.parametrize("argument", BAD_ARGUMENTS)
 def test_an_argument_that_is_not_understood_lets_nobody_in(use: Application, argument: str) -> None:
     """Root neither: what it was meant to say is not known."""
     for real in (0, ALICE):
