@@ -387,6 +387,32 @@ def test_what_else_makes_root_of_people_takes_a_grant(gate: Lab, program: str) -
         gate.run("jitsudo", "revoke", grant, "--reason", "the test wants it", check=True)
 
 
+def test_the_profile_gates_su_and_ssh_and_leaves_the_console_and_cron_alone(gate: Lab) -> None:
+    """sudo with its plugin, too; taken out again, everything is as before."""
+    gate.run("pam-auth-update", "--enable", "jitsudo", check=True)
+    try:
+        assert su(gate, "id").returncode == 1
+        assert ssh(gate, "id").returncode == 255
+        assert log_in(gate, "alice", "alice") == 0
+        gate.put("/etc/cron.d/jt", "* * * * * bob touch /tmp/cron-ran\n")
+        obtain(gate, "use-sudo")
+        sudo = gate.spawn("alice", "sudo", "id")
+        sudo.expect("password for alice: ")
+        sudo.sendline("alice")
+        assert sudo.expect([r"uid=0\(root\)", pexpect.EOF]) == 0
+        obtain(gate, "become-root")
+        obtain(gate, "come-in")
+        assert id_of(su(gate, "id"), "root")
+        admitted = ssh(gate, "'id; jitsudo status'")
+        assert id_of(admitted, "alice")
+        assert "sshd alice" in admitted.stdout
+        until(lambda: gate.run("test", "-e", "/tmp/cron-ran").returncode == 0, "bob's cron job has run", 75)
+    finally:
+        gate.run("pam-auth-update", "--disable", "jitsudo", check=True)
+        gate.run("rm", "-f", "/etc/cron.d/jt", "/tmp/cron-ran", check=True)
+    assert id_of(su(gate, "id"), "root")
+
+
 # Each entry point.
 
 ENTRY_POINTS = {

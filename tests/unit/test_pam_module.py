@@ -248,7 +248,7 @@ def test_credentials_are_neither_set_nor_refused(use: Application) -> None:
     assert outcome.codes == [("establish", SUCCESS), ("refresh", SUCCESS), ("delete", SUCCESS), ("neither", CRED_ERR)]
 
 
-BAD_ARGUMENTS = ["unknown", "socket=relative", "socket=/a//b", "socket=", "timeout=0", "timeout=61", "timeout=5 timeout=5", "quiet=yes"]
+BAD_ARGUMENTS = ["unknown", "socket=relative", "socket=/a//b", "socket=", "timeout=0", "timeout=61", "timeout=5 timeout=5"]
 
 
 @pytest.mark.parametrize("argument", BAD_ARGUMENTS)

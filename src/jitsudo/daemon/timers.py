@@ -105,7 +105,8 @@ class Timers:
         person, run_as, found = session.person, session.run_as, []
         for grant in self._state.live_grants():
             asked = grant.request
-            same = (asked.person.uid, asked.role) == (person.uid, session.role) and run_as in asked.run_as
+            same = (asked.person.uid, asked.role) == (person.uid, session.role)
+            same = same and (session.is_login or run_as in asked.run_as)
             if same and session.longest > 0 and grant.grant.not_after > max(now.wall, session.not_after):
                 found.append(grant)
         return sorted(found, key=lambda grant: -grant.grant.not_after)
