@@ -114,6 +114,8 @@ class Sources:
             process = self._process(pid)
             if process is None or not self._is_roots(pid):
                 raise _Unknown("it is not root's program that lets people in")
+            if self._session(process.parent) not in (None, self._session(1)):  # somebody's own sshd, as in (2)
+                raise _Unknown("what lets people in was started from somebody's login")
             program = self._program(pid)
             if program in SSHD:
                 return self._of_sshd(process)

@@ -431,3 +431,26 @@ def test_a_login_session_is_taken_up_again_after_a_restart(tmp_path: Path, monke
         again.close()
 
     runtime_story(tmp_path, test)
+
+
+@pytest.mark.parametrize(("service", "goes_on"), [("sshd", True), (None, False)])
+def test_a_login_goes_on_under_another_grant_of_its_role(
+    service: str | None, goes_on: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nobody's `run_as` names the person; a command that ran as that user does not."""
+
+    async def test(w: Runtime) -> None:
+        first, second = await w.granted(600), await w.granted(3000)
+        session, _ = await w.session(first, w.spawn().pid)
+        session.longest, session.service, session.run_as = 3600, service, session.person.name
+
+        async def fine(*_: object) -> None:
+            return None
+
+        monkeypatch.setattr(w.timers._granting, "verify", fine)
+        now = w.state.now()
+        w.timers._end_or_go_on(session, type(now)(first.grant.not_after, now.boot))
+        await asyncio.sleep(0.1)
+        assert (session.ending is None, session.grant == second.id) == (goes_on, goes_on)
+
+    runtime_story(tmp_path, test)

@@ -406,3 +406,43 @@ def test_a_display_that_logind_does_not_know_is_unknown(machine: Machine) -> Non
     """No file, no seat."""
     machine.process(50, 31, "/usr/libexec/gdm-session-worker")
     assert "looking it up failed" in why(machine.find(50))
+
+
+# Before there is a login session.
+
+
+def test_who_is_at_the_door_of_sshd_comes_from_its_connection(machine: Machine) -> None:
+    """Before the login has a number, and after; over loopback it is not known."""
+    machine.process(40, 30, SSHD, session=UNSET, inodes=(501,))
+    machine.connection(501, FAR)
+    assert machine.sources().at_the_door(40).address == "192.0.2.7"
+    machine.process(40, 30, SSHD, inodes=(501,))
+    assert machine.sources().at_the_door(40).address == "192.0.2.7"
+    machine.sockets.clear()
+    machine.connection(501, HERE)
+    assert "an address of this host itself" in why(machine.sources().at_the_door(40))
+
+
+def test_who_is_at_the_door_of_login_is_at_the_console_if_its_terminal_is_one(machine: Machine) -> None:
+    """On any other terminal that is not known."""
+    machine.process(40, 1, "/usr/bin/login", session=UNSET, terminal=TTY1)
+    assert machine.sources().at_the_door(40).address == "local"
+    machine.process(40, 1, "/usr/bin/login", session=UNSET, terminal=PTS)
+    assert "/usr/bin/login does not show" in why(machine.sources().at_the_door(40))
+
+
+def test_only_roots_own_programs_have_a_door(machine: Machine) -> None:
+    """Not somebody's sshd, not one that was started from a login, not cron, not what has ended, and never an exception."""
+    machine.connection(501, FAR)
+    machine.process(40, 30, SSHD, session=UNSET, uids="1000 0 0 0", inodes=(501,))
+    assert "not root's program" in why(machine.sources().at_the_door(40))
+    machine.process(42, 41, SHELL)
+    machine.process(40, 42, SSHD, inodes=(501,))
+    assert "started from somebody's login" in why(machine.sources().at_the_door(40))
+    machine.process(40, 30, "/home/alice/sshd", session=UNSET, inodes=(501,))
+    assert "this program does not show" in why(machine.sources().at_the_door(40))
+    assert "not root's program" in why(machine.sources().at_the_door(99))
+    machine.process(40, 30, SSHD, session=UNSET, inodes=(501,))
+    (machine.root / "proc" / "40" / "sessionid").write_text("x")
+    (machine.root / "proc" / "30" / "sessionid").write_text("x")
+    assert "looking it up failed" in why(machine.sources().at_the_door(40))
