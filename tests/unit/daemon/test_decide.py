@@ -77,7 +77,10 @@ def fill(value):
 if sys.argv[5] == "session": os.setsid()
 def ask(method, parameters, fds):
     frame = json.dumps({"method": method, "parameters": fill(parameters)}).encode() + b"\\0"
-    s.sendmsg([frame], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else [])
+    try:
+        s.sendmsg([frame], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else [])
+    except BrokenPipeError:
+        pass  # whoever is refused at the door may read why
     data = b""
     while not data.endswith(b"\\0"):
         piece = s.recv(65536)
