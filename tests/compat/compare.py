@@ -124,6 +124,7 @@ class Accepted:
     stock: str | None
     jitsudo: str | None
     suites: tuple[str, ...]
+    front_ends: tuple[str, ...]
 
     def covers(self, difference: Difference) -> bool:
         return (
@@ -144,6 +145,7 @@ def accepted() -> list[Accepted]:
         Accepted(
             entry["why"], entry["documented"], several(entry.get("cases", "*")), several(entry["fields"]),
             entry.get("stock"), entry.get("jitsudo"), several(entry.get("suites", ["bookworm", "trixie"])),
+            several(entry.get("front-ends", ["python", "native"])),
         )
         for entry in yaml.safe_load((DATA / "differences.yaml").read_text())
     ]  # fmt: skip
