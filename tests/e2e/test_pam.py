@@ -387,6 +387,24 @@ def test_what_else_makes_root_of_people_takes_a_grant(gate: Lab, program: str) -
         gate.run("jitsudo", "revoke", grant, "--reason", "the test wants it", check=True)
 
 
+def test_a_session_that_is_refused_is_none(gate: Lab) -> None:
+    """The account may have been let in a moment before; doas without a password, too."""
+    gate.put("/etc/doas.conf", "permit nopass alice\n", mode=0o400)
+    assert id_of(gate.run("doas", "id", user="alice"), "root")
+    saved = {name: gate.get(f"/etc/pam.d/{name}") for name in ("su", "sshd", "doas")}
+    for name, text in saved.items():
+        gate.put(f"/etc/pam.d/{name}", f"{text}\nsession required {MODULE}\n")
+    try:
+        for refused in (su(gate, "id"), ssh(gate, "id"), gate.run("doas", "id", user="alice")):
+            assert refused.returncode != 0
+            assert "uid=" not in refused.stdout
+        obtain(gate, "become-root")
+        assert id_of(gate.run("doas", "id", user="alice"), "root")
+    finally:
+        for name, text in saved.items():
+            gate.put(f"/etc/pam.d/{name}", text)
+
+
 def test_the_profile_gates_su_and_ssh_and_leaves_the_console_and_cron_alone(gate: Lab) -> None:
     """sudo with its plugin, too; taken out again, everything is as before."""
     gate.run("pam-auth-update", "--enable", "jitsudo", check=True)
