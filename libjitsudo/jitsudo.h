@@ -23,6 +23,7 @@ struct json_object;
 #define JITSUDO_SILENCE_MS 2000
 #define JITSUDO_MAX_FRAME ((size_t)16 * 1024 * 1024)
 #define JITSUDO_MAX_DEPTH 16
+#define JITSUDO_MAX_VALUES ((size_t)1 << 18) /* in a frame; execve(2) takes fewer arguments and variables */
 #define JITSUDO_MAX_DESCRIPTORS 16
 
 #define JITSUDO_SENTENCE 1024 /* bytes, the terminating NUL included */
@@ -127,7 +128,7 @@ void jitsudo_printable(const char *text, char *output, size_t size);
 /* --- The parser alone, for tests and fuzzing --- */
 
 /* One JSON object, strictly: no doubled keys, no floats, no integers past 2^53, no lone surrogates, nothing after it, at most
- * JITSUDO_MAX_DEPTH levels. NULL is what it is not, and *status says which. */
+ * JITSUDO_MAX_DEPTH levels and JITSUDO_MAX_VALUES values. NULL is what it is not, and *status says which. */
 struct json_object *jitsudo_parse(const char *bytes, size_t size, enum jitsudo_status *status);
 /* The frame of a value without its NUL, to be released with free; NULL without memory or for what is not of the protocol. */
 char *jitsudo_write(struct json_object *value, size_t *size, enum jitsudo_status *status);

@@ -8,6 +8,7 @@
 struct parser {
     const unsigned char *at, *end;
     enum jitsudo_status status; /* why a value could not be had */
+    size_t values;
 };
 
 /* JSON null is NULL to json-c, so what was read is told apart from what came out. */
@@ -282,6 +283,9 @@ static bool read_word(struct parser *parser, struct json_object **value)
 static bool read_value(struct parser *parser, unsigned int depth, struct json_object **value)
 {
     *value = NULL;
+    /* json-c takes some hundred bytes for `[]`: a short frame could fill the memory of a setuid program. */
+    if (++parser->values > JITSUDO_MAX_VALUES)
+        return wrong(parser);
     if (next_is(parser, '{'))
         return read_container(parser, depth, '}', value);
     if (next_is(parser, '['))

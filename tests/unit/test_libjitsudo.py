@@ -222,6 +222,16 @@ def test_sixteen_levels_are_understood(drive: Driver) -> None:
     assert outcome_of(drive, send(nested(16))).status == 0
 
 
+def test_more_values_than_any_command_has_are_not_understood(drive: Driver) -> None:
+    """Each takes far more memory than its bytes; the limit is exact."""
+    most = 1 << 18
+    for count, status in ((most, 0), (most + 1, 10 + NOT_UNDERSTOOD)):
+        items = b",".join([b"{}"] * (count - 4))  # the reply, its parameters, and the two around the list
+        (drive.folder / "decide").unlink(missing_ok=True)
+        frame = b'{"parameters":{"a":{"b":[' + items + b"]}}}\0"
+        assert outcome_of(drive, send(frame)).status == status
+
+
 BAD_TEXTS = {
     "a number": 1, "null": None, "a list": ["a"], "no base64": {"base64": "a"}, "base64 with space": {"base64": "YQ= ="},
     "base64 and more": {"base64": "YQ==", "x": 1}, "an empty object": {}, "base64 without padding": {"base64": "YQ"},
