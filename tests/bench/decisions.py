@@ -14,6 +14,20 @@ import time
 SOCKET = "/run/jitsudo/decide"
 
 
+ANSWER = {"outcome": "proven", "signature": None, "account": None}
+ACCOUNT_IN_ORDER = json.dumps({"method": "io.jitsudo.Decide.Answer", "more": True, "parameters": ANSWER}).encode() + b"\0"
+
+
+def receive(connection):
+    reply = b""
+    while not reply.endswith(b"\0"):
+        data = connection.recv(65_536)
+        if not data:
+            raise EOFError("the daemon ended the connection")
+        reply += data
+    return reply
+
+
 def ask(uid, name, command, expected):
     if uid:
         with open("/proc/self/loginuid", "w", encoding="ascii") as file:
@@ -35,12 +49,10 @@ def ask(uid, name, command, expected):
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(SOCKET)
         connection.sendmsg([call], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
-        reply = b""
-        while not reply.endswith(b"\0"):
-            data = connection.recv(65_536)
-            if not data:
-                raise EOFError("the daemon ended the connection")
-            reply += data
+        reply = receive(connection)
+        if b'"kind":"account"' in reply.replace(b" ", b""):
+            connection.sendall(ACCOUNT_IN_ORDER)
+            reply = receive(connection)
         seconds = time.perf_counter() - started
     verdict = json.loads(reply[:-1])["parameters"].get("verdict")
     if verdict != expected:
