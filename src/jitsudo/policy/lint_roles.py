@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
+from jitsudo.policy.admission import CALLED, service_named
 from jitsudo.policy.findings import Finding, FindingCode, Severity
 from jitsudo.policy.grammar import Grammars, WayOut, grammar_of
 from jitsudo.policy.lint_risks import Risk, Risks
@@ -49,6 +50,7 @@ def lint_role(role: Role, policy: Policy, grammars: Grammars, risks: Risks) -> I
     """Every finding of the role, in no particular order."""
     yield from _self_approval(role, policy)
     yield from _duplicates(role)
+    yield from _access(role)
     for rule in role.rules:
         if isinstance(rule, CommandRule):
             yield from _RuleLint(role, rule.pos, grammars, risks).command(rule)
@@ -161,6 +163,15 @@ def _shell(role: Role, rule: ShellRule) -> Iterator[Finding]:
         message = "a shell is root with a witness: interception can be escaped"
         cure = "say `root_equivalent: true` of the role"
         yield Finding(rule.pos, "bare-shell", "warning", message, cure, str(role.name))
+
+
+def _access(role: Role) -> Iterator[Finding]:
+    """Whoever becomes root by su does there whatever root may."""
+    called = sorted(name for name in role.services if service_named(name) in CALLED)
+    if called and not role.root_equivalent and "root" in role.run_as.users:
+        message = f"access through {', '.join(called)} is root as a whole: no rule and no guardrail has a say in there"
+        cure = "name other users in `run_as`, allow commands instead, or say `root_equivalent: true` of the role"
+        yield Finding(role.pos, "root-equivalent", "warning", message, cure, str(role.name))
 
 
 def _duplicates(role: Role) -> Iterator[Finding]:

@@ -292,3 +292,17 @@ def test_a_bad_table_is_told(text: str, message: str) -> None:
     node = read_yaml("t.yaml", text.encode(), [])
     assert node is not None
     assert any(message in issue.message for issue in parse_risks(node)[1])
+
+
+@pytest.mark.parametrize(
+    ("role", "expected"),
+    [
+        (["access: {services: [su-l, sshd]}"], ["root-equivalent"]),
+        (["access: {services: [su]}", "root_equivalent: true"], []),
+        (["access: {services: [su]}", "run_as: {users: [postgres]}"], []),
+        (["access: {services: [sshd, login]}"], []),
+    ],
+)
+def test_whoever_may_become_root_by_su_is_root(role: list[str], expected: list[str]) -> None:
+    """A role that gives that has to say so; logins as oneself, and other users, are nothing of the kind."""
+    assert codes(findings("      - edit: [{path: {under: /srv}}]", role="\n    ".join(role))) == expected
