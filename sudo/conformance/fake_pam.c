@@ -34,17 +34,18 @@ static void note(const char *format, ...)
     fclose(log);
 }
 
-/* What follows the word on its next line, and the line is used up; NULL where there is none. */
+/* What follows the word on its next line, and the line is used up; NULL where there is none. Good until the next call. */
 static const char *next(pam_handle_t *pam, const char *word)
 {
+    static char rest[1024];
     size_t length = strlen(word);
     for (size_t i = 0; i < pam->count; i++) {
         char *line = pam->lines[i];
         if (line[0] == '\0' || strncmp(line, word, length) != 0 || line[length] != ' ')
             continue;
-        char *rest = strdup(line + length + 1);
+        snprintf(rest, sizeof rest, "%s", line + length + 1);
         line[0] = '\0';
-        return rest; /* for good: a test's process is short-lived */
+        return rest;
     }
     return NULL;
 }

@@ -17,7 +17,12 @@
 
 #include "jitsudo.h"
 
+#define MAX_KEPT 1024
+
 static uid_t caller;
+/* What belongs to this program, until its end: what the leak sanitizer finds is the plugin's. */
+static void *kept[MAX_KEPT];
+static size_t kept_count;
 static struct json_object *typed, *said;
 static size_t typed_count;
 
@@ -32,6 +37,14 @@ static void die(const char *why)
     exit(2);
 }
 
+static void *keep(void *block)
+{
+    if (kept_count == MAX_KEPT)
+        die("too many steps");
+    kept[kept_count++] = block;
+    return block;
+}
+
 static struct json_object *field(struct json_object *object, const char *key)
 {
     struct json_object *value = NULL;
@@ -42,7 +55,7 @@ static struct json_object *field(struct json_object *object, const char *key)
 static char **vector(struct json_object *list)
 {
     size_t count = list != NULL ? json_object_array_length(list) : 0;
-    char **made = calloc(count + 1, sizeof *made);
+    char **made = keep(calloc(count + 1, sizeof *made));
     for (size_t i = 0; made != NULL && i < count; i++)
         if (jitsudo_read_text(json_object_array_get_idx(list, i), &made[i]) != JITSUDO_OK)
             die("a transcript holds something that is not text");
@@ -109,6 +122,7 @@ static void start(struct policy_plugin *plugin, struct json_object *step, struct
     const char *user = jitsudo_string(step, "user"), *error = NULL;
     char **env = vector(field(step, "env"));
     int code = plugin->init_session(user != NULL ? getpwnam(user) : NULL, &env, &error);
+    keep(env); /* as sudo does */
     jitsudo_put(result, "returns", jitsudo_number(code));
     if (code == 1)
         jitsudo_put(result, "env", jitsudo_texts((const char *const *)env));
@@ -152,8 +166,8 @@ static struct json_object *walk(struct policy_plugin *plugin, struct json_object
 
 int main(int argc, char **argv)
 {
-    struct json_object *transcript = json_object_from_fd(STDIN_FILENO), *sudo = field(transcript, "sudo");
-    struct json_object *steps = field(transcript, "steps"), *results = jitsudo_array();
+    struct json_object *transcript = keep(json_object_from_fd(STDIN_FILENO)), *sudo = field(transcript, "sudo");
+    struct json_object *steps = field(transcript, "steps"), *results = keep(jitsudo_array());
     void *file = argc == 2 ? dlopen(argv[1], RTLD_LAZY | RTLD_GLOBAL) : NULL;
     struct policy_plugin *plugin = file != NULL ? dlsym(file, "jitsudo_native") : NULL;
     const char *error = NULL;
@@ -167,7 +181,7 @@ int main(int argc, char **argv)
         die("the plugin does not open");
     for (size_t i = 0; i < json_object_array_length(steps); i++)
         jitsudo_push(results, walk(plugin, json_object_array_get_idx(steps, i)));
-    struct json_object *output = jitsudo_object();
+    struct json_object *output = keep(jitsudo_object());
     jitsudo_put(output, "results", results);
     jitsudo_put(output, "said", said);
     puts(json_object_to_json_string_ext(output, JSON_C_TO_STRING_PLAIN));

@@ -8,6 +8,7 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -21,13 +22,14 @@ CARRIER = "Plugin jitsudo_python jitsudo_python.so ModulePath={} ClassName={}\n"
 PLUGINS = {
     "sudo": "",
     "noop-python": CARRIER.format("/usr/libexec/jitsudo-bench/noop_plugin.py", "Noop"),
+    "noop-native": "Plugin noop_native noop_native.so\n",
     "jitsudo-python": CARRIER.format("/usr/libexec/jitsudo/jitsudo_sudo_plugin.py", "JitsudoPolicy"),
     "jitsudo-native": "Plugin jitsudo_native jitsudo_native.so\n",
 }
 # Programs with a policy file of their own.
 OTHERS = {"sudo-rs": ["/usr/bin/sudo-rs", "-n", "/usr/bin/true"], "doas": ["/usr/bin/doas", "-n", "/usr/bin/true"]}
 # Their cost has nothing to do with rules.
-ONCE = frozenset({"noop-python"})
+ONCE = frozenset({"noop-python", "noop-native"})
 WARM_UP = 3
 # The ratios that are printed, time over time: each is (ours, theirs).
 RATIOS = [
@@ -35,6 +37,7 @@ RATIOS = [
     *[("jitsudo-native-10000-role", other) for other in ("sudo-1-rule", "sudo-rs-10000-rule", "doas-10000-rule")],
     ("jitsudo-native-10000-role", "jitsudo-native-1-role"),
     ("jitsudo-native-1-role", "jitsudo-python-1-role"),
+    ("noop-native", "sudo-1-rule"),
 ]
 
 
@@ -65,7 +68,7 @@ class Caller:
 class Host:
     """A lab host, furnished for one number of rules and roles."""
 
-    def __init__(self, lab: str, name: str, size: int, native: Path) -> None:
+    def __init__(self, lab: str, name: str, size: int, native: list[Path]) -> None:
         self._exec = [lab, "exec", "--name", name]
         self.size = size
         self._put_files(native)
@@ -93,8 +96,9 @@ class Host:
         script = 'mkdir -p "${1%/*}" && cat >"$1.new" && chmod "$2" "$1.new" && mv -T "$1.new" "$1"'
         self.run("/bin/sh", "-c", script, "sh", path, mode, stdin=data)
 
-    def _put_files(self, native: Path) -> None:
-        self.put("/usr/libexec/sudo/jitsudo_native.so", native.read_bytes())
+    def _put_files(self, native: list[Path]) -> None:
+        for plugin in native:
+            self.put(f"/usr/libexec/sudo/{plugin.name}", plugin.read_bytes())
         for file in ("noop_plugin.py", "caller.py"):
             self.put(f"/usr/libexec/jitsudo-bench/{file}", (HERE / file).read_bytes())
         self.run("/usr/bin/python3", "-m", "compileall", "-q", "/usr/libexec/jitsudo-bench")
@@ -162,6 +166,10 @@ def show(taken: dict[str, list[float]], rounds: int) -> None:
         p90 = sorted(values)[int(len(values) * 0.9)]
         print(f"{name:28}{statistics.median(values):>7.1f} ms{min(values):>7.1f} ms{p90:>7.1f} ms")
     print()
+    for front_end in ("python", "native"):
+        pairs = zip(taken[f"jitsudo-{front_end}-1-role"], taken[f"noop-{front_end}"], strict=True)
+        above = statistics.median(ours - noop for ours, noop in pairs)
+        print(f"jitsudo-{front_end} above a {front_end} policy that does nothing, pair by pair: {above:.1f} ms")
     for ours, theirs in RATIOS:
         if ours in taken and theirs in taken:
             ratio = statistics.median(taken[ours]) / statistics.median(taken[theirs])
@@ -188,7 +196,11 @@ def decisions(host: Host) -> None:
 
 def main() -> None:
     lab, name, rounds, native = sys.argv[1:]
-    hosts = [Host(lab, f"{name}-{size}", size, Path(native) / "jitsudo_native.so") for size in SIZES]
+    with tempfile.TemporaryDirectory() as folder:
+        noop = Path(folder) / "noop_native.so"
+        subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", noop, HERE / "noop_plugin.c"], check=True)
+        plugins = [Path(native) / "jitsudo_native.so", noop]
+        hosts = [Host(lab, f"{name}-{size}", size, plugins) for size in SIZES]
     show(whole(hosts, int(rounds)), int(rounds))
     for host in hosts:
         host.close()
