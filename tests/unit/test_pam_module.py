@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 from fake_sudo import ScriptedDaemon, Step, answer, hang_up, in_turn, pause, send, silence
 from nonsense import NONSENSE
+
+from jitsudo.policy.admission import ALIASES, CALLED
 
 MODULE = Path(__file__).parents[2] / "pam"
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all"
@@ -224,6 +227,12 @@ def test_root_is_who_is_root_altogether(use: Application) -> None:
         assert use("account", service=service, ruser=ruser, real=real).codes == [("account", code)], (service, ruser, real)
     assert use("account", service="sshd", user="daemon", ruser="-", real=0).codes == [("account", PERM_DENIED)]
     assert use("open", "close", service="sshd", ruser="-", real=0).codes == [("open", SUCCESS), ("close", SUCCESS)]
+
+
+def test_module_and_daemon_agree_on_who_is_called_and_who_lets_in() -> None:
+    """Otherwise one would ask for the caller where the other looks at whoever is let in."""
+    (names,) = re.findall(r"called\[\] = \{([^}]*)\}", (MODULE / "pam_jitsudo.c").read_text())
+    assert set(re.findall(r'"([^"]*)"', names)) == CALLED | set(ALIASES)
 
 
 def test_a_login_is_never_authenticated(use: Application) -> None:
