@@ -118,6 +118,9 @@ enum jitsudo_status jitsudo_read_text(struct json_object *value, char **text);
 /* The list of wire texts of that key, as a vector that ends in NULL; never an empty one. Release with jitsudo_free_vector. */
 enum jitsudo_status jitsudo_read_texts(struct json_object *object, const char *key, char ***vector);
 void jitsudo_free_vector(char **vector);
+/* Whether no two items of NAME=value have the same name; in n log n, since an environment may have a hundred thousand.
+ * False without memory, too. */
+bool jitsudo_names_differ(char *const *vector);
 
 /* --- For people --- */
 

@@ -199,3 +199,29 @@ void jitsudo_free_vector(char **vector)
         free(vector[i]);
     free(vector);
 }
+
+static int by_name(const void *one, const void *other)
+{
+    const char *first = *(const char *const *)one, *second = *(const char *const *)other;
+    size_t size = strcspn(first, "="), other_size = strcspn(second, "=");
+    int order = memcmp(first, second, size < other_size ? size : other_size);
+    return order != 0 ? order : (size > other_size) - (size < other_size);
+}
+
+bool jitsudo_names_differ(char *const *vector)
+{
+    size_t count = 0;
+    while (vector[count] != NULL)
+        count++;
+    const char **sorted = calloc(count + 1, sizeof *sorted);
+    if (sorted == NULL)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = vector[i];
+    qsort(sorted, count, sizeof *sorted, by_name);
+    bool differ = true;
+    for (size_t i = 1; i < count; i++)
+        differ = differ && by_name(&sorted[i - 1], &sorted[i]) != 0;
+    free(sorted);
+    return differ;
+}

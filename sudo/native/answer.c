@@ -54,12 +54,8 @@ static bool are_pairs(char *const *vector)
         const char *equals = strchr(vector[i], '=');
         if (equals == NULL || equals == vector[i])
             return false;
-        size_t length = (size_t)(equals - vector[i]) + 1;
-        for (size_t j = 0; j < i; j++)
-            if (strncmp(vector[i], vector[j], length) == 0)
-                return false;
     }
-    return true;
+    return jitsudo_names_differ(vector);
 }
 
 static bool are_ids(const char *list)

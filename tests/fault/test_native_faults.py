@@ -104,3 +104,13 @@ def test_silence_and_absence_are_denied(sudo: Program, place: Path) -> None:
         run = sudo.run(Fault("malloc", 12, 0))
     assert (run.status, allowed(run.stdout)) == (1, [])
     assert 1.9 < run.seconds < 4
+
+
+@pytest.mark.parametrize(("doubled", "code"), [(False, 0), (True, 1)])
+def test_a_hundred_thousand_variables_are_read_in_time(sudo: Program, place: Path, doubled: bool, code: int) -> None:
+    """As many as a command can have; a name that comes twice among them is found, at either end."""
+    env = [f"V{i}=x" for i in range(100_000)] + (["V0=y"] if doubled else [])
+    with ScriptedDaemon(place / "run", [answer({**ALLOW, "env": env}), answer({})]):
+        run = sudo.run(Fault("malloc", 12, 0))
+    assert run.status == code
+    assert run.seconds < 3
