@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,7 +112,9 @@ def test_silence_and_absence_are_denied(sudo: Program, place: Path) -> None:
 def test_a_hundred_thousand_variables_are_read_in_time(sudo: Program, place: Path, doubled: bool, code: int) -> None:
     """As many as a command can have; a name that comes twice among them is found, at either end."""
     env = [f"V{i}=x" for i in range(100_000)] + (["V0=y"] if doubled else [])
+    started = time.monotonic()
     with ScriptedDaemon(place / "run", [answer({**ALLOW, "env": env}), answer({})]):
-        run = sudo.run(Fault("malloc", 12, 0))
-    assert run.status == code
-    assert run.seconds < 3
+        # Without the shim, which looks at each of a million allocations.
+        done = subprocess.run(sudo.command, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False)
+    assert done.returncode == code
+    assert time.monotonic() - started < 3
