@@ -309,9 +309,10 @@ bool prove_by_agent(char *const *keys, const char *nonce, char **signature, stru
     append_string(&data, "sha512", 6);
     append_string(&data, digest, sizeof digest);
     block(GIVE_UP, &before);
-    int agent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    /* An agent that does not accept must not keep sudo waiting, either. */
+    int agent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool good = agent >= 0 && !data.is_lost ? reach_agent(agent, path, why) : no_memory(why);
-    good = good && fcntl(agent, F_SETFL, O_NONBLOCK) == 0 && sign_by(agent, keys, &data, signature, why);
+    good = good && sign_by(agent, keys, &data, signature, why);
     if (agent >= 0)
         close(agent);
     restore(&before);
