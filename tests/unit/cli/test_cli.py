@@ -332,7 +332,12 @@ from jitsudo.cli.main import main
 def start(daemon: FakeDaemon, arguments: list[str], **options: Any) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": str(SRC), **options.pop("env", {})}
     code = MAIN + "sys.exit(main(sys.argv[2:]))"
-    return subprocess.Popen([sys.executable, "-c", code, daemon.path, *arguments], env=environment, **options)
+    # What starts in the background of a script has SIGINT ignored, and passes that on.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen([sys.executable, "-c", code, daemon.path, *arguments], env=environment, **options)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_interrupted_is_status_130_without_a_word() -> None:

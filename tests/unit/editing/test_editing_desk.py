@@ -86,7 +86,7 @@ def test_an_editor_that_stops_gives_the_terminal_back(
             kill(pid, number)
 
     monkeypatch.setattr(os, "kill", record)
-    editor = script(shared, 'kill -STOP $$; kill -TSTP $$; echo "$$" >"$2"')
+    editor = script(shared, 'kill -STOP $$; kill -STOP $$; echo "$$" >"$2"')
     with Desk(person, originals, str(shared)) as desk:
         assert desk.run(editor, {"PATH": "/usr/bin:/bin"}) == 0
         pid = int(desk.read_back()[0])

@@ -145,7 +145,7 @@ def test_running_out_of_descriptors_is_a_refusal_without_a_leak(listener: socket
     for spare in (0, 1):
         taken = []
         try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (128, limits[1]))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (connection.fileno() + 32, limits[1]))
             with contextlib.suppress(OSError):
                 while True:
                     taken.append(os.open("/dev/null", os.O_RDONLY))
