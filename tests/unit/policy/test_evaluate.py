@@ -370,3 +370,35 @@ def test_of_several_rules_the_first_by_place_is_named() -> None:
         verdict = decide(act("true"), replace(policy, roles={one.name: replace(one, rules=rules)}))
         assert isinstance(verdict, Allow)
         assert verdict.rule == "web.yaml:8"
+
+
+def test_a_role_about_the_program_but_not_these_arguments_is_not_suggested() -> None:
+    """It would not help."""
+    other = role_text("allow: [{command: /usr/bin/true, operands: [{literal: x}]}]")
+    assert suggest(act("true"), load(other), HOST, NOW, world(), PROVEN) == ()
+
+
+SHUT = 'when: {hours: {at: "Sat 08:00-18:00", strict: true}}'
+
+
+def test_a_refusal_for_the_hour_names_no_other_user() -> None:
+    """To run as somebody else would not help either."""
+    verdict = decide(act("true"), role(f"{SHUT}\nrun_as: {{users: [postgres]}}", head="timezone: UTC"), held(run_as=("postgres",)))
+    assert isinstance(verdict, Deny)
+    assert (verdict.code, [hint for hint in verdict.hints if "sudo -u" in hint]) == ("hours", [])
+
+
+def test_the_user_of_a_command_that_is_not_covered_is_named() -> None:
+    """Where it is not root."""
+    policy = role("run_as: {users: [postgres]}\nallow: [{command: /usr/bin/id}]")
+    verdict = decide(act("true", run_as="postgres"), policy, held(run_as=("postgres",)))
+    assert isinstance(verdict, Deny)
+    assert verdict.message == "no grant of alice (r) covers /usr/bin/true as postgres"
+
+
+def test_the_first_three_files_of_an_edit_are_named() -> None:
+    """However many there are."""
+    action = replace(act("sudoedit", "/a", "/b", "/c", "/d", mode="edit"), path=None)
+    verdict = decide(action, role())
+    assert isinstance(verdict, Deny)
+    assert verdict.message == "no grant of alice (r) covers editing /a /b /c"
