@@ -257,7 +257,7 @@ def test_an_editor_on_a_file_of_an_edit_rule_is_answered_with_sudoedit() -> None
     assert hints(act("cat", file), role(SITES)) == ()
     assert hints(act("vim", "/a\u2028b"), role("allow: [{edit: [{path: {under: /}}]}]")) == ()
     assert hints(act("vim", file), role(SITES + "when: {source: 10.0.0.0/8}")) == ()
-    assert hints(act("su"), role("allow: [{shell: {intercept: false}}]\nroot_equivalent: true\nwhen: {source: 10.0.0.0/8}")) == ()
+    assert hints(act("su"), role("allow: [{shell: {intercept: false}}]\nwhen: {source: 10.0.0.0/8}")) == ()
     assert hints(replace(act("vim", file), run_as_group=UserName("adm")), role(SITES)) == ()
 
 

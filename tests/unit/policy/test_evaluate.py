@@ -383,7 +383,8 @@ SHUT = 'when: {hours: {at: "Sat 08:00-18:00", strict: true}}'
 
 def test_a_refusal_for_the_hour_names_no_other_user() -> None:
     """To run as somebody else would not help either."""
-    verdict = decide(act("true"), role(f"{SHUT}\nrun_as: {{users: [postgres]}}", head="timezone: UTC"), held(run_as=("postgres",)))
+    shut = role(f"{SHUT}\nrun_as: {{users: [postgres]}}", head="timezone: UTC")
+    verdict = decide(act("true"), shut, held(run_as=("postgres",)))
     assert isinstance(verdict, Deny)
     assert (verdict.code, [hint for hint in verdict.hints if "sudo -u" in hint]) == ("hours", [])
 
