@@ -69,7 +69,7 @@ def edit(plan: EditPlan, person: Editing) -> int:
                     for original, text in edited:
                         install_on_record(original, text)
                     return 0
-            except BaseException:
+            except BaseException:  # interrupted, too: what was written is kept for the person, not lost; raised again
                 say("what you wrote is kept in:", *(f"  {path}" for path in desk.keep()))
                 raise
             if not wants_to_go_on():  # (5)

@@ -188,7 +188,7 @@ def replace_file(folder: Path, name: str, before: bytes | None, after: bytes) ->
                 file.flush()
                 os.fsync(file.fileno())
             os.rename(temporary, target)
-        except BaseException:
+        except BaseException:  # interrupted, too: nothing half-written stays; raised again
             os.unlink(temporary)
             raise
         _sync(folder)
