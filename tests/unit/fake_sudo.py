@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import enum
 import importlib.util
 import json
@@ -211,19 +212,26 @@ class ScriptedDaemon:
         self.listener.bind(str(self.folder / "decide"))
         self.listener.listen()
         self.open: list[socket.socket] = []
+        self.threads: list[threading.Thread] = []
         self._start(self._accept)
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        for connection in self.open:
-            connection.close()
+        # Threads first: one that still reads a closed descriptor reads whatever gets its number next.
+        for one in (self.listener, *self.open):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        for thread in self.threads:
+            thread.join(timeout=5)
+        for one in (self.listener, *self.open):
+            one.close()
 
     def _start(self, work: Callable[..., None], *arguments: object) -> None:
         # Threads inherit the mask: a signal sent to the process must find the plugin's thread, not one of these.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        threading.Thread(target=work, args=arguments, daemon=True).start()
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        self.threads.append(thread)
+        thread.start()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _accept(self) -> None:
@@ -233,7 +241,7 @@ class ScriptedDaemon:
             except OSError:
                 return
             self.open.append(connection)
-            threading.Thread(target=self._serve, args=(connection, len(self.open)), daemon=True).start()
+            self._start(self._serve, connection, len(self.open))
 
     def _serve(self, connection: socket.socket, number: int) -> None:
         try:
