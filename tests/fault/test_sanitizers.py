@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,8 +55,6 @@ def built(tmp_path_factory: pytest.TempPathFactory, sanitize: str) -> Path:
 @pytest.fixture(scope="module", params=["sanitizers", "valgrind"])
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where everything is, built for the tool that looks for mistakes."""
-    if request.param == "valgrind" and shutil.which("valgrind") is None:
-        pytest.skip("valgrind is not installed")
     return built(tmp_path_factory, SANITIZE if request.param == "sanitizers" else "")
 
 
