@@ -33,7 +33,7 @@ class Place:
     """Where somebody sits. `terminal` is its device number, 0 without one; only then is there a `parent`: pid and start time.
 
     `uid` is the uid of the account that proves itself. A session's number may be given to a later session, and a parent's to
-    a later process: hence the start times, in clock ticks since boot.
+    a later process: hence the start times, in clock ticks since boot. `leader_start` is 0 once the leader has ended.
     """
 
     uid: Uid
@@ -47,15 +47,25 @@ def place_of(uid: Uid, pid: int) -> Place | None:
     """The place of sudo's process `pid`, from the kernel; None where it has none that could be recognised again."""
     try:
         sid, terminal = read_session(pid)
-        leader = read_process(sid)
-        if leader.ended:
-            return None
+        start = _leader_start(sid)
         if terminal:
-            return Place(uid, sid, leader.start_time, terminal)
+            return Place(uid, sid, start, terminal) if start else None
         parent = read_process(read_process(pid).parent)
-        return Place(uid, sid, leader.start_time, 0, (parent.pid, parent.start_time))
+        # Without a leader (it ended, or is outside our pid namespace), a parent inside the session holds its number.
+        if not start and read_session(parent.pid)[0] != sid:
+            return None
+        return Place(uid, sid, start, 0, (parent.pid, parent.start_time))
     except (OSError, ValueError):
         return None
+
+
+def _leader_start(sid: int) -> int:
+    """In clock ticks since boot, 0 where there is no leader any more."""
+    try:
+        leader = read_process(sid)
+    except (OSError, ValueError):
+        return 0
+    return 0 if leader.ended else leader.start_time
 
 
 def read_session(pid: int) -> tuple[int, int]:

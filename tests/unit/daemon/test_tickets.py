@@ -258,3 +258,33 @@ def test_a_leader_that_ended_leaves_no_place() -> None:
         assert place_of(Uid(7), pid) is None  # and gone
         assert read_session(pid)[0] == child.pid
         child.communicate()
+
+
+def test_where_the_leader_ended_a_parent_inside_the_session_makes_the_place() -> None:
+    """As for a job that goes on in the background when its shell has gone; all below it are in one place."""
+    code = (
+        "import os,sys\n"
+        "os.setsid()\n"
+        "if os.fork():\n    os._exit(0)\n"
+        "middle = os.getpid()\n"
+        "down = [os.pipe() for _ in range(2)]\n"
+        "children = []\n"
+        "for read, _ in down:\n"
+        "    child = os.fork()\n"
+        "    if not child:\n"
+        "        [os.close(write) for _, write in down]\n"
+        "        os.read(read, 1)\n"
+        "        os._exit(0)\n"
+        "    children.append(child)\n"
+        "print(middle, *children, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        middle, *below = map(int, child.stdout.readline().split())
+        child.wait()
+        places = [place_of(Uid(7), pid) for pid in below]
+        child.communicate()
+    assert places[0] is not None
+    assert (places[0].sid, places[0].leader_start, places[0].terminal, places[0].parent[0]) == (child.pid, 0, 0, middle)
+    assert places[0] == places[1]
