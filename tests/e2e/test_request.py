@@ -331,3 +331,4 @@ def test_explain_says_why(clean: Lab) -> None:
     done = clean.run("jitsudo", "explain", "--", "bash", user="alice")
     assert done.returncode == 3
     assert "true-only" in done.stdout
+    assert clean.run("jitsudo", "explain", "--", "bash").returncode == 0  # root outside a session needs no grant

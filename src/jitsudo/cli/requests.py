@@ -46,7 +46,7 @@ def _asked(client: Client, info: Json, options: argparse.Namespace) -> int:
         render.show_json({"request": info})
     elif render.text(info, "state") == "active":
         render.show(f"granted: {render.text(info, 'grant')} for {render.duration(render.number(info, 'duration'))}")
-        render.tell("use sudo as always; `sudo -l` shows what you may run, `jitsudo return` gives it back")
+        render.tell(f"{_what_now(info)}; `jitsudo return` gives it back")
     elif render.text(info, "state") in OPEN:
         render.show(render.text(info, "id"))
         told = "you will be told on this terminal" if sys.stderr.isatty() else "`jitsudo status` tells"
@@ -54,6 +54,13 @@ def _asked(client: Client, info: Json, options: argparse.Namespace) -> int:
     if options.wait and render.text(info, "state") != "active":
         return _not_granted(info)
     return ExitStatus.OK
+
+
+def _what_now(info: Json) -> str:
+    services = render.texts(info, "services")
+    if services and len(render.texts(info, "commands")) == 1:  # the line about them, and no rule
+        return f"you may come in through {', '.join(services)} now"
+    return "use sudo as always; `sudo -l` shows what you may run"
 
 
 def _not_granted(info: Json) -> int:

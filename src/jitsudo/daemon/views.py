@@ -29,6 +29,7 @@ def request_info(
         "duration": int(request.duration),
         "run_as": list(request.run_as),
         "commands": describe_role(role) if role is not None else [],
+        "services": sorted(role.services) if role is not None else [],
         "created": request.created,
         "activate_by": request.activate_by,
         "approvals": [approver for _, _, approver in record.approvals],

@@ -28,8 +28,8 @@ NOW = int(time.time())
 def request_info(**changes: Any) -> dict[str, Any]:
     fine = {
         "id": "R-AAAAAAAA", "state": "requested", "role": "web", "person": "alice", "reason": "INC-1", "duration": 1800,
-        "run_as": ["root"], "commands": ["systemctl restart nginx.service"], "created": NOW, "activate_by": NOW + 600,
-        "approvals": [], "approvals_needed": 1, "uses": None, "guardrails": [], "outcome": None, "grant": None, "mine": True,
+        "run_as": ["root"], "commands": ["systemctl restart nginx.service"], "services": [], "created": NOW,
+        "activate_by": NOW + 600, "approvals": [], "approvals_needed": 1, "uses": None, "guardrails": [], "outcome": None, "grant": None, "mine": True,
         "may_approve": False,
     }  # fmt: skip
     return {**fine, **changes}
@@ -248,6 +248,23 @@ def test_waiting_ends_with_the_decision(run: Any, capsys: pytest.CaptureFixture[
         status, daemon = run(["request", "web", "--wait"], asked, decided)
         assert (status, daemon.methods) == (expected, ["Request", "Await"])
         capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("commands", "services", "told"),
+    [
+        (["nginx -t"], [], "use sudo as always"),
+        (["nginx -t", "access through su"], ["su"], "use sudo as always"),
+        (["access through login, sshd"], ["login", "sshd"], "you may come in through login, sshd now"),
+    ],
+)
+def test_who_was_granted_a_role_is_told_what_to_do_with_it(
+    run: Any, capsys: pytest.CaptureFixture[str], commands: list[str], services: list[str], told: str
+) -> None:
+    """sudo only where there is a command to run by it."""
+    granted = ok(request=request_info(state="active", grant="G-A", commands=commands, services=services))
+    assert run(["request", "web"], granted)[0] == 0
+    assert told in capsys.readouterr().err
 
 
 def test_waiting_ends_at_the_time_given(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
