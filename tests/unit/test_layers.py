@@ -24,7 +24,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "offline": {"policy", "grants", "elevation", "crypto", "host", "wire"},
     "daemon": {"policy", "grants", "elevation", "crypto", "host", "wire"},
     "editing": {"client", "elevation", "wire"},
-    "cli": {"client", "offline", "wire"},
+    "doctor": {"client", "offline", "host", "policy"},
+    "cli": {"client", "offline", "wire", "doctor"},
 }
 EVERYBODY = {"errors", "types", "strictjson"}
 # What a pure package may take from the standard library: nothing that knows a clock, a file, a socket or a log.
