@@ -18,7 +18,7 @@ from jitsudo.policy.argv import Reading, read_arguments
 GRAMMARS, _ = load_grammars([Path(__file__).resolve().parents[2] / "policies" / "grammars"], check_owner=False)
 ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/bin"}
 # Names that do not exist: each program says of every operand, in order, that it is not there.
-MISSING = re.compile(r"^/usr/bin/\w+: cannot (?:open|access|remove) '([^']*)'(?: for reading)?: No such file", re.M)
+MISSING = re.compile(r"^(?:/usr/bin/)?\w+: cannot (?:open|access|remove) '([^']*)'(?: for reading)?: No such file", re.M)
 NAMES = st.sampled_from(["a", "b1", "c.d", "x=y", "-z", "--", "n5", "5"])
 
 

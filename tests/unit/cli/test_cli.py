@@ -29,8 +29,8 @@ def request_info(**changes: Any) -> dict[str, Any]:
     fine = {
         "id": "R-AAAAAAAA", "state": "requested", "role": "web", "person": "alice", "reason": "INC-1", "duration": 1800,
         "run_as": ["root"], "commands": ["systemctl restart nginx.service"], "services": [], "created": NOW,
-        "activate_by": NOW + 600, "approvals": [], "approvals_needed": 1, "uses": None, "guardrails": [], "outcome": None, "grant": None, "mine": True,
-        "may_approve": False,
+        "activate_by": NOW + 600, "approvals": [], "approvals_needed": 1, "uses": None, "guardrails": [], "outcome": None,
+        "grant": None, "mine": True, "may_approve": False,
     }  # fmt: skip
     return {**fine, **changes}
 
