@@ -25,7 +25,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "daemon": {"policy", "grants", "elevation", "crypto", "host", "wire"},
     "editing": {"client", "elevation", "wire"},
     "doctor": {"client", "offline", "host", "policy"},
-    "cli": {"client", "offline", "wire", "doctor"},
+    "setup": {"client", "offline", "host", "policy", "doctor", "wire"},
+    "cli": {"client", "offline", "wire", "setup", "doctor"},
 }
 EVERYBODY = {"errors", "types", "strictjson"}
 # What a pure package may take from the standard library: nothing that knows a clock, a file, a socket or a log.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jitsudo.host import journal
+from jitsudo.host import eventkinds, journal
 from jitsudo.host.journal import FIELDS, FOREIGN, KINDS, MAX_MESSAGE_CHARS, AccessFacts, CommandFacts, Journal, fields
 from jitsudo.host.journalfeed import serialize
 from jitsudo.host.ledger import GENESIS, Entry, Row
@@ -63,6 +63,11 @@ ENTRIES: dict[str, Callable[[Journal], Entry]] = {
     "daemon.degraded": lambda j: j.daemon_degraded("no systemd"),
     "ledger.quarantined": lambda j: j.ledger_quarantined("row 3"),
     "clock.accepted": lambda j: j.clock_accepted(ALICE),
+    "setup.enabled": lambda j: j.setup_enabled(ALICE, "native", "to be confirmed"),
+    "setup.confirmed": lambda j: j.setup_confirmed(ALICE, "native", "from another session"),
+    "setup.rolled_back": lambda j: j.setup_rolled_back(ALICE, "native", "not confirmed in time"),
+    "setup.disabled": lambda j: j.setup_disabled(ALICE, "native", "jitsudo setup disable"),
+    "setup.verify_failed": lambda j: j.setup_verify_failed(ALICE, "python", "sudo does not load it"),
     "heartbeat": lambda j: j.heartbeat(),
 }
 
@@ -228,7 +233,7 @@ def test_a_body_that_is_no_object_is_not_ours() -> None:
     for body in ("[]", "1", "null", '"x"'):
         with pytest.raises(ValueError, match="not an object"):
             Row(1, 1, "b", "heartbeat", body, GENESIS, GENESIS).content()
-    assert journal.KINDS["heartbeat"].priority == journal.INFO
+    assert journal.KINDS["heartbeat"].priority == eventkinds.INFO
 
 
 @pytest.mark.parametrize(
