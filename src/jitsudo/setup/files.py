@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from jitsudo.errors import Failed
+from jitsudo.errors import Failed, WrongState
 
 
 def replace_file(path: Path, data: bytes, mode: int) -> None:
@@ -33,5 +35,25 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One change at a time, of this program's and of jitsudo-restore's: flock(2) on FOLDER, which is made if need be.
+
+    Raises WrongState where somebody else is at it, Failed.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Failed(f"{folder} cannot be made: {error.strerror}", "is the disk full, or mounted read-only?") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise WrongState("another setup is at work on this host", "wait for it to end: jitsudo setup status") from None
     finally:
         os.close(descriptor)

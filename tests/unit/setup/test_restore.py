@@ -220,13 +220,13 @@ def test_a_host_that_was_observed_before_goes_on_only_if_told_so(tree: Tree, opt
     assert tree.mode() == ("observe" if options else "off")
 
 
-def test_where_there_was_no_sudo_conf_there_is_none_again(tree: Tree) -> None:
-    """sudo without one uses sudoers."""
+def test_a_switch_of_front_ends_that_was_cut_off_is_taken_back(tree: Tree, stock: object) -> None:
+    """What is left now is remembered before sudo.conf says it, so sudo.conf may still be what was left before."""
     tree.plant()
-    (tree.kept / "sudo.conf").unlink()
-    (tree.kept / "no-sudo.conf").touch()
-    tree.restore()
-    assert not (tree.etc / "sudo.conf").exists()
+    (tree.state / "left/sudo.conf").rename(tree.state / "left/sudo.conf.before")
+    (tree.state / "left/sudo.conf").write_bytes(SudoConf(SUDO_CONF).for_front_end(FrontEnd.PYTHON).data)
+    tree.restore("--careful")
+    assert tree.seen() == stock
 
 
 @pytest.mark.parametrize(
