@@ -23,8 +23,10 @@ CURE: Final = "systemctl status jitsudod; journalctl -u jitsudod -n 20"
 class Client:
     """One connection. Every call raises the JitsudoError that the daemon answered with, or Unreachable."""
 
-    def __init__(self, path: str = SOCKET, interface: str = CONTROL) -> None:
+    def __init__(self, path: str = SOCKET, interface: str = CONTROL, start_seconds: float = START_SECONDS) -> None:
+        """`start_seconds`: how long the first answer may take, in which the daemon may have to be started."""
         self._interface = interface
+        self._start_seconds = start_seconds
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         self._socket.settimeout(SILENCE_SECONDS)
         self._reader = FrameReader(MAX_REPLY_BYTES)
@@ -56,7 +58,8 @@ class Client:
                     continue
                 return self._result(reply)
         except TimeoutError:
-            raise Unreachable(f"jitsudo's daemon has been silent for {SILENCE_SECONDS:.0f} s", CURE) from None
+            waited = SILENCE_SECONDS if self._answered else self._start_seconds
+            raise Unreachable(f"jitsudo's daemon has been silent for {waited:g} s", CURE) from None
         except ProtocolViolation as error:
             raise Unreachable(f"jitsudo's daemon is not understood: {error.sentence}", CURE) from None
         except OSError as error:
@@ -66,7 +69,7 @@ class Client:
     def _replies(self) -> Iterator[Json]:
         while True:
             while not self._frames:
-                self._socket.settimeout(SILENCE_SECONDS if self._answered else START_SECONDS)
+                self._socket.settimeout(SILENCE_SECONDS if self._answered else self._start_seconds)
                 data = self._socket.recv(READ_BYTES)
                 if not data:
                     return

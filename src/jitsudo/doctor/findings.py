@@ -65,7 +65,9 @@ class Seen:
     subject: str | None = None
 
     def finding(self, area: str) -> Finding:
-        return Finding(self.kind.code, self.kind.severity, area, self.sentence, self.cure, self.subject)
+        """A cure with a control character in it (somebody's file name) must not be pasted, so there is none."""
+        cure = self.cure if self.cure is None or self.cure.isprintable() else None
+        return Finding(self.kind.code, self.kind.severity, area, self.sentence, cure, self.subject)
 
 
 class Unknown(Exception):

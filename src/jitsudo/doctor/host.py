@@ -8,6 +8,7 @@ import os
 import signal
 import stat
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ class Entry:
     gid: int
     size: int = 0
     mtime: float = 0.0
-    device: int = 0
+    ctime: float = 0.0
 
     @property
     def mode_text(self) -> str:
@@ -171,6 +172,11 @@ class Host:
         """Where `path` really lies, for what has to be opened or walked."""
         return self.root / path.lstrip("/")
 
+    def owner(self, path: str, found: os.stat_result) -> int:
+        """Whose it is. `path`: for a tree that was planted, whose owners are told and not those of the files."""
+        del path
+        return found.st_uid
+
     def _led(self, path: str) -> str | None:
         try:
             return os.readlink(self.at(path))
@@ -180,7 +186,7 @@ class Host:
     def _entry(self, path: str, found: os.stat_result) -> Entry:
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "other")
         mode = stat.S_IMODE(found.st_mode)
-        return Entry(path, kind, mode, found.st_uid, found.st_gid, found.st_size, found.st_mtime, found.st_dev)
+        return Entry(path, kind, mode, self.owner(path, found), found.st_gid, found.st_size, found.st_mtime, found.st_ctime)
 
     def _absent(self, error: OSError, path: str) -> None:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
@@ -188,6 +194,28 @@ class Host:
         if isinstance(error, PermissionError):
             raise Unknown(f"needs root: {path}") from None
         raise Unknown(f"{path} cannot be read: {error.strerror}") from None
+
+    # -- what the kernel says -------------------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """The wall clock."""
+        return time.time()
+
+    def uptime(self) -> float:
+        """Seconds since boot, suspend not counted: what systemd calls monotonic."""
+        return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+    def free_bytes(self, path: str) -> int:
+        """What root may still write where `path` lies."""
+        found = os.statvfs(self.at(self.real(path)))
+        return found.f_bfree * found.f_frsize
+
+    def file_capabilities(self, path: str) -> bytes | None:
+        """The attribute security.capability as it is (capabilities(7)), None if there is none."""
+        try:
+            return os.getxattr(self.at(path), "security.capability", follow_symlinks=False)
+        except OSError:
+            return None
 
     # -- programs ---------------------------------------------------------------------------------------------------------
 
