@@ -4,7 +4,7 @@
 _jitsudo_below() { # COMMAND: its sub-commands
     below=()
     case $1 in
-        '') below=(request again requests approve deny cancel status return revoke roles explain policy clock) ;;
+        '') below=(request again requests approve deny cancel status return revoke roles explain doctor policy clock) ;;
         'policy') below=(check test explain edit schema fmt reload) ;;
         'clock') below=(accept) ;;
     esac
@@ -25,6 +25,7 @@ _jitsudo_options() { # COMMAND: its options
         'revoke') options=(-h --help --json --reason) ;;
         'roles') options=(-h --help --json) ;;
         'explain') options=(-h --help --json -u --user) ;;
+        'doctor') options=(-h --help --json --only --all --strict) ;;
         'policy') options=(-h --help) ;;
         'policy check') options=(-h --help --json --format --grammars --strict --no-lint) ;;
         'policy test') options=(-h --help --json --format --grammars --role -v --verbose) ;;
@@ -52,6 +53,7 @@ _jitsudo_value() { # "COMMAND OPTION": what completes its value; fails if it tak
         'deny --reason') kind=nothing choices='' ;;
         'revoke --reason') kind=nothing choices='' ;;
         'explain -u'|'explain --user') kind=users choices='' ;;
+        'doctor --only') kind=choices choices='sudo host front-end files keys sockets daemon journald clock policy recording pam units accounts setup side-doors' ;;
         'policy check --format') kind=choices choices='text json sarif' ;;
         'policy check --grammars') kind=folders choices='' ;;
         'policy test --format') kind=choices choices='text json sarif' ;;
@@ -161,7 +163,7 @@ _jitsudo() {
     elif [[ $cur == -* ]]; then
         _jitsudo_options "$path"
         for word in "${options[@]}"; do
-            [[ $used == *" $word "* && ' --file --grammars --group ' != *" $word "* ]] || _jitsudo_offer "$word"
+            [[ $used == *" $word "* && ' --file --grammars --group --only ' != *" $word "* ]] || _jitsudo_offer "$word"
         done
     else
         _jitsudo_below "$path"

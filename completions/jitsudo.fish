@@ -2,7 +2,7 @@
 # Made by scripts/completions from the parser of the command line; change that, not this.
 
 set -g __jitsudo_groups '' 'policy' 'clock'
-set -g __jitsudo_taking 'request --for' 'request --reason' 'request --uses' 'request --timeout' 'again --reason' 'again --timeout' 'approve --for' 'approve --note' 'deny --reason' 'revoke --reason' 'explain -u' 'explain --user' 'policy check --format' 'policy check --grammars' 'policy test --format' 'policy test --grammars' 'policy test --role' 'policy explain --as' 'policy explain --group' 'policy explain --role' 'policy explain -u' 'policy explain --user' 'policy explain --cwd' 'policy explain --at' 'policy explain --source' 'policy explain --file'
+set -g __jitsudo_taking 'request --for' 'request --reason' 'request --uses' 'request --timeout' 'again --reason' 'again --timeout' 'approve --for' 'approve --note' 'deny --reason' 'revoke --reason' 'explain -u' 'explain --user' 'doctor --only' 'policy check --format' 'policy check --grammars' 'policy test --format' 'policy test --grammars' 'policy test --role' 'policy explain --as' 'policy explain --group' 'policy explain --role' 'policy explain -u' 'policy explain --user' 'policy explain --cwd' 'policy explain --at' 'policy explain --source' 'policy explain --file'
 set -g __jitsudo_remainder 'explain' 'policy explain'
 
 # Reads the words before the cursor once for each of them: the command, how many operands it has, where its rest begins.
@@ -67,6 +67,7 @@ complete -c jitsudo -n "__jitsudo_at ''" -a return -d 'give a grant back; what r
 complete -c jitsudo -n "__jitsudo_at ''" -a revoke -d 'end a grant at once (root, and the role\'s approvers)'
 complete -c jitsudo -n "__jitsudo_at ''" -a roles -d 'show the roles that are open to me'
 complete -c jitsudo -n "__jitsudo_at ''" -a explain -d 'why I may, or may not, run a command now'
+complete -c jitsudo -n "__jitsudo_at ''" -a doctor -d 'what is wrong with this host, and what cures it; changes nothing'
 complete -c jitsudo -n "__jitsudo_at ''" -a policy -d 'check, test, explain, edit and lay out the policy; load it'
 complete -c jitsudo -n "__jitsudo_at ''" -a clock -d 'accept: accept the clock as it is, after it was set back (root)'
 complete -c jitsudo -n "__jitsudo_at ''" -s h -l help -d 'show this help message and exit'
@@ -118,6 +119,11 @@ complete -c jitsudo -n "__jitsudo_at 'explain'" -s h -l help -d 'show this help 
 complete -c jitsudo -n "__jitsudo_at 'explain'" -l json -d 'for programs'
 complete -c jitsudo -n "__jitsudo_at 'explain'" -s u -l user -x -a '(__fish_complete_users)' -d 'as this user (root)'
 complete -c jitsudo -n "__jitsudo_at 'explain' rest" -a '(__jitsudo_rest)'
+complete -c jitsudo -n "__jitsudo_at 'doctor'" -s h -l help -d 'show this help message and exit'
+complete -c jitsudo -n "__jitsudo_at 'doctor'" -l json -d 'for programs'
+complete -c jitsudo -n "__jitsudo_at 'doctor'" -l only -x -a 'sudo host front-end files keys sockets daemon journald clock policy recording pam units accounts setup side-doors' -d 'this area alone, may be repeated: sudo, host, front-end, files, keys, sockets, daemon, journald, clock, policy, recording, pam, units, accounts, setup, side-doors'
+complete -c jitsudo -n "__jitsudo_at 'doctor'" -l all -d 'also what is in order'
+complete -c jitsudo -n "__jitsudo_at 'doctor'" -l strict -d 'exit status 1 for warnings, too'
 complete -c jitsudo -n "__jitsudo_at 'policy'" -a check -d 'find what is wrong with a policy'
 complete -c jitsudo -n "__jitsudo_at 'policy'" -a test -d 'run a policy\'s tests'
 complete -c jitsudo -n "__jitsudo_at 'policy'" -a explain -d 'say what a policy says of a command'
