@@ -86,6 +86,7 @@ class Control:
             "Explain": self._explain,
             "Reload": self._reload,
             "AcceptClock": self._accept_clock,
+            "NoteSetup": self._note_setup,
         }
         self.handlers: Mapping[str, Handler] = {name: self._asked(name, answer) for name, answer in answers.items()}
 
@@ -318,6 +319,26 @@ class Control:
         self._state.clock.accept(now)
         await self._state.record(now, self._state.journal.clock_accepted(asker.person))
         return {"time": now.wall}
+
+    async def _note_setup(self, context: Context, asker: Asker, fields: Fields) -> Json:
+        event, front_end, reason = fields.text("event"), fields.text("front_end"), fields.text("reason")
+        fields.done()
+        # From inside a session, too: that is where an enabling is confirmed from. It puts on record, and does nothing.
+        if asker.person.uid != 0:
+            raise Denied("only root may say what setup did")
+        journal = self._state.journal
+        notes = {
+            "setup.enabled": journal.setup_enabled,
+            "setup.confirmed": journal.setup_confirmed,
+            "setup.rolled_back": journal.setup_rolled_back,
+            "setup.disabled": journal.setup_disabled,
+            "setup.verify_failed": journal.setup_verify_failed,
+        }
+        if event not in notes or not all(is_plain_text(text) and len(text) <= MAX_NOTE_CHARS for text in (front_end, reason)):
+            raise InvalidValue("not an event of setup's, or its text is not plain, or too long")
+        by = asker.person if asker.session is None else asker.session.person
+        await self._state.record(self._state.now(), notes[event](by, front_end, reason))
+        return {}
 
     # Finding and showing.
 

@@ -24,7 +24,7 @@ from jitsudo.errors import Failed
 from jitsudo.setup.files import locked, replace_file, sync_folder
 from jitsudo.setup.places import Places
 from jitsudo.setup.programs import run
-from jitsudo.setup.state import SetupState, write_state
+from jitsudo.setup.state import DONE, SetupState, write_state
 from jitsudo.setup.sudoconf import FrontEnd, SudoConf, write_sudo_conf
 
 UNITS: Final = ("jitsudo-rollback.timer", "jitsudo-rollback.service")
@@ -210,6 +210,7 @@ def enable(plan: Plan, steps: Sequence[Step] | None = None) -> None:
                 step.do(plan)
                 if signal.sigpending() & heeded:
                     raise KeyboardInterrupt
+            write_state(replace(plan.state, step=DONE), plan.places.state)
     except BaseException as error:
         why = "it was interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
         put_back(plan.places, f"enabling failed: {why}")

@@ -23,6 +23,7 @@ from jitsudo.setup.sudoconf import FrontEnd
 FOLDER: Final = Path("/var/lib/jitsudo/setup")
 KEPT: Final = Path("/etc/jitsudo/kept")
 MAX_STATE_BYTES: Final = 65_536
+DONE: Final = "done"  # the step of an enable that was not cut off
 NO_SESSION: Final = 0xFFFFFFFF  # AUDIT_SID_UNSET
 
 
@@ -40,6 +41,7 @@ class SetupState:
     """`since`: seconds since 1970 by the wall clock, to show. `deadline`: seconds of the boot clock of boot `boot_id`.
 
     `session`: the audit session that enabled it; `tty`: its terminal or `none`; `by`: the account that logged in there.
+    `step`: which step of an enable was begun last, DONE when none is left.
     """
 
     mode: Mode = Mode.OFF
