@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from jitsudo.daemon.caller import Behind, identify_with
 from jitsudo.daemon.connection import Descriptors
 from jitsudo.daemon.gate import Gate
+from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.passed import caller_cwd
+from jitsudo.daemon.people import LookedUp, look_up
 from jitsudo.daemon.sessions import Sessions
 from jitsudo.daemon.state import DaemonState
 from jitsudo.daemon.tickets import Place, place_of
 from jitsudo.elevation.modes import Invoked, invoked
 from jitsudo.elevation.options import (
+    Caller,
     Options,
     asked_options,
     asked_variables,
@@ -22,19 +26,23 @@ from jitsudo.elevation.options import (
 )
 from jitsudo.elevation.runas import Target, resolve_target
 from jitsudo.errors import Denied, JitsudoError
+from jitsudo.host.accounts import Accounts
 from jitsudo.host.journal import CommandFacts
 from jitsudo.host.peer import Peer
 from jitsudo.host.redaction import Parts, secret_parts
 from jitsudo.host.shells import listed_shells
 from jitsudo.policy.grammar import grammar_of
 from jitsudo.policy.verdict import Action
-from jitsudo.types import AbsPath
+from jitsudo.types import AbsPath, Uid
 from jitsudo.wire.calls import Check
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One action as it was asked for. `place`: where the person sits, for their tickets. `source`: whence, once looked up."""
+    """One action as it was asked for. `place`: where the person sits, for their tickets. `source`: whence, once looked up.
+
+    `looked_up`: everybody whom the person's grants name.
+    """
 
     check: Check
     behind: Behind
@@ -45,6 +53,7 @@ class Asked:
     place: Place | None
     secrets: Parts
     source: str | None = None
+    looked_up: LookedUp = field(default_factory=dict)
 
     @property
     def facts(self) -> CommandFacts:
@@ -69,8 +78,9 @@ class Asked:
 class Asking:
     """Understands what front ends send."""
 
-    def __init__(self, state: DaemonState, sessions: Sessions, gate: Gate) -> None:
+    def __init__(self, state: DaemonState, granting: Granting, sessions: Sessions, gate: Gate) -> None:
         self._state = state
+        self._granting = granting
         self._sessions = sessions
         self._gate = gate
 
@@ -80,15 +90,16 @@ class Asking:
         check_supported(options, listing=False)
         if check.sub_command:
             raise Denied("programs inside an intercepted shell are not supported yet")
-        behind, target = await identify_with(
-            peer,
-            check.invocation,
-            self._state.people,
-            self._sessions,
-            lambda caller, accounts: resolve_target(options, caller, accounts),
+
+        def also(caller: Caller, uid: Uid) -> Callable[[Accounts], tuple[Target, LookedUp]]:
+            named = self._granting.named_in(uid)
+            return lambda accounts: (resolve_target(options, caller, accounts), look_up(accounts, named))
+
+        behind, (target, looked_up) = await identify_with(
+            peer, check.invocation, self._state.people, self._sessions, also
         )
         cwd = await self._cwd(behind, descriptors)
-        return self.typed(check, behind, target, options, cwd, peer.pid)
+        return replace(self.typed(check, behind, target, options, cwd, peer.pid), looked_up=looked_up)
 
     def typed(
         self, check: Check, behind: Behind, target: Target, options: Options, cwd: AbsPath, pid: int

@@ -13,7 +13,7 @@ from jitsudo.elevation.options import Caller, parse_user_info
 from jitsudo.errors import Denied, NotFound
 from jitsudo.host.accounts import Accounts
 from jitsudo.host.peer import Peer, read_credentials
-from jitsudo.types import Account, Person
+from jitsudo.types import Account, Person, Uid
 from jitsudo.wire.calls import Invocation
 
 T = TypeVar("T")
@@ -36,14 +36,20 @@ class Behind:
 
 async def identify_caller(peer: Peer, invocation: Invocation, people: People, sessions: Sessions) -> Behind:
     """Raises Denied where anything does not fit, InvalidValue where `user_info` is malformed."""
-    behind, _ = await identify_with(peer, invocation, people, sessions, lambda _caller, _accounts: None)
+    behind, _ = await identify_with(peer, invocation, people, sessions, lambda _caller, _uid: lambda _accounts: None)
     return behind
 
 
 async def identify_with(
-    peer: Peer, invocation: Invocation, people: People, sessions: Sessions, also: Callable[[Caller, Accounts], T]
+    peer: Peer,
+    invocation: Invocation,
+    people: People,
+    sessions: Sessions,
+    also: Callable[[Caller, Uid], Callable[[Accounts], T]],
 ) -> tuple[Behind, T]:
-    """The same, and what else there is to ask the user database, in one go. Raises what `also` raises, too."""
+    """The same, and what else there is to ask the user database, in one go: `also` gives the question, for the caller and
+    the uid whose grants count. Raises what that raises, too.
+    """
     caller = parse_user_info(invocation.user_info)
     try:
         process = read_credentials(peer.pid)
@@ -59,14 +65,16 @@ async def identify_with(
     # A grant's role goes with the person, whatever uid a command inside a session has.
     uid, login_uid = (caller.uid, process.login_uid) if session is None else (session.person.uid, session.person.login_uid)
 
+    more = also(caller, uid)
+
     def look_up(accounts: Accounts) -> tuple[Account | None, Person, T]:
         try:
             account, person = accounts.by_uid(caller.uid), accounts.person(uid, login_uid)
         except NotFound as error:
             raise Denied(error.sentence, "getent passwd") from None
-        return account, person, also(caller, accounts)
+        return account, person, more(accounts)
 
-    account, person, more = await people.ask(look_up)
+    account, person, answer = await people.ask(look_up)
     if account is None or account.name != caller.name:
         raise Denied(f"uid {int(caller.uid)} has no unambiguous entry in the user database", "getent passwd")
-    return Behind(person, account, caller, session), more
+    return Behind(person, account, caller, session), answer

@@ -57,7 +57,7 @@ class Decide:
         self._sessions = sessions
         self._of_connection: dict[Connection, Session] = {}
         self._refusing = Refusing(state)
-        self._asking = Asking(state, sessions, gate)
+        self._asking = Asking(state, granting, sessions, gate)
         self._judging = Judging(state, granting, tickets, sources, gate)
         self._challenging = Challenging(state, tickets, self._refusing)
         self._allowing = Allowing(state, sessions, gate)

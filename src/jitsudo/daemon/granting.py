@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from jitsudo.crypto import verify_sshsig
+from jitsudo.daemon.people import LookedUp, Who, who_is_there
 from jitsudo.daemon.state import DaemonState
 from jitsudo.errors import Denied, DocumentRefused, InvalidValue
 from jitsudo.grants.envelope import Envelope, Kind, Namespace, Signature
@@ -51,7 +52,8 @@ from jitsudo.types import (
 
 log = logging.getLogger("jitsudod")
 STANDING_REASON: Final = Reason("standing role")
-Known = Mapping[tuple[Uid, Uid | None], Person]
+Known = Mapping[Who, Person]
+NOBODY: Final[LookedUp] = {}
 
 
 class Granting:
@@ -164,16 +166,23 @@ class Granting:
 
     # Verifying.
 
+    def named_in(self, uid: Uid) -> set[Who]:
+        """Everybody whom the live grants of this uid name: who has to be looked up to verify them."""
+        return _ids(subject for record in self._of(uid) for subject in _subjects(record.envelope))
+
+    def _of(self, uid: Uid) -> list[GrantRecord]:
+        return [record for record in self._state.live_grants() if record.request.person.uid == uid]
+
     async def held_by(
-        self, person: Person, now: Moment
+        self, person: Person, now: Moment, looked_up: LookedUp = NOBODY
     ) -> tuple[list[HeldGrant], list[tuple[GrantId, DocumentRefused]]]:
-        """The person's live grants, each verified now; and why others of theirs were refused."""
+        """The person's live grants, each verified now; and why others of theirs were refused. `looked_up`: just now."""
         held: list[HeldGrant] = []
         refused: list[tuple[GrantId, DocumentRefused]] = []
-        mine = [record for record in self._state.live_grants() if record.request.person.uid == person.uid]
+        mine = self._of(person.uid)
         if not mine:
             return held, refused
-        known = await self._known([subject for record in mine for subject in _subjects(record.envelope)], person)
+        known = await self._known([subject for record in mine for subject in _subjects(record.envelope)], person, looked_up)
         for record in mine:
             try:
                 verified = self._verify_record(record, person, known, now)
@@ -201,9 +210,11 @@ class Granting:
         needed = 0 if record.request_id is None else self._state.approvals_needed(record.request_id)
         return self._verify(record.envelope, now, person, known, record.uses, self._state.loaded_at[record.id], needed)
 
-    async def _known(self, subjects: Iterable[Subject], person: Person | None) -> Known:
-        """Everybody whom documents name, as the user database has them now, in one look-up."""
-        known = dict(await self._state.people.people(_ids(subjects)))
+    async def _known(self, subjects: Iterable[Subject], person: Person | None, looked_up: LookedUp = NOBODY) -> Known:
+        """Everybody whom documents name, as the user database has them now, in one look-up at most."""
+        known, missing = dict(who_is_there(looked_up)), _ids(subjects) - looked_up.keys()
+        if missing:
+            known |= await self._state.people.people(missing)
         if person is not None:
             known[person.uid, person.login_uid] = person
         return known
@@ -340,9 +351,9 @@ def login_name(person: Person, known: Known) -> UserName | None:
     return None if behind is None else behind.name
 
 
-def _ids(subjects: Iterable[Subject]) -> set[tuple[Uid, Uid | None]]:
+def _ids(subjects: Iterable[Subject]) -> set[Who]:
     """What to look up to know the subjects, and whose logins they used."""
-    wanted: set[tuple[Uid, Uid | None]] = set()
+    wanted: set[Who] = set()
     for subject in subjects:
         wanted.add((subject.uid, subject.login_uid))
         if subject.login_uid is not None:

@@ -10,8 +10,9 @@ from typing import Final
 from jitsudo.daemon.asking import Asked
 from jitsudo.daemon.connection import Descriptors
 from jitsudo.daemon.gate import Gate
-from jitsudo.daemon.granting import Granting
+from jitsudo.daemon.granting import NOBODY, Granting
 from jitsudo.daemon.hints import with_state
+from jitsudo.daemon.people import LookedUp
 from jitsudo.daemon.server import Context
 from jitsudo.daemon.session import Session
 from jitsudo.daemon.state import DaemonState
@@ -94,7 +95,7 @@ class Judging:
         prepare: Callable[[Allow], Json] = lambda _: {},
     ) -> Judged:
         """`prepare` is called for an allow, in the same thread. Raises Denied, Failed, TimedOut, and what `prepare` raises."""
-        held, refused = await self.grants(asked.behind.person, asked.behind.session, now)
+        held, refused = await self.grants(asked.behind.person, asked.behind.session, now, asked.looked_up)
         context.waiting_for = "the command's paths are being looked up"
         circumstances = self._circumstances(asked, proofs, now)
         question = self._question(context.peer, asked, held, circumstances, now, descriptors)
@@ -113,11 +114,11 @@ class Judging:
         return Judged(verdict, held, prepared, source)
 
     async def grants(
-        self, person: Person, session: Session | None, now: Moment
+        self, person: Person, session: Session | None, now: Moment, looked_up: LookedUp = NOBODY
     ) -> tuple[list[HeldGrant], list[DocumentRefused]]:
         """The person's grants that count here, inside `session` or outside of all, and why others do not."""
         await self._granting.issue_standing(person, now)
-        held, refused = await self._granting.held_by(person, now)
+        held, refused = await self._granting.held_by(person, now, looked_up)
         for grant, error in refused:
             self._note(grant, error, now)
         if session is not None:

@@ -10,7 +10,7 @@ import _thread
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +28,11 @@ UNPROVEN_LOOKUPS: Final = 96  # at once, of all whose last look-up was not answe
 _HINT: Final = "getent passwd; systemctl status sssd"
 _SILENT: Final = "the user database does not answer"
 WAITING: Final = f"the user database is being asked; it has {LOOKUP_SECONDS:.0f} s to answer"
+
+
+# Somebody by uid and login uid, and everybody of whom it was asked, None for those without an account that makes sense.
+Who = tuple[Uid, Uid | None]
+LookedUp = Mapping[Who, Person | None]
 
 
 class Waiting(Protocol):
@@ -153,19 +158,24 @@ class People:
             room.release()
         look_up.rooms.clear()
 
-    async def people(self, ids: Iterable[tuple[Uid, Uid | None]]) -> Mapping[tuple[Uid, Uid | None], Person]:
+    async def people(self, wanted: Collection[Who]) -> Mapping[Who, Person]:
         """The people with these uids and login uids; those without an account, or with one that is wrong, are left out."""
-        wanted = tuple(ids)
-
-        def look_up(accounts: Accounts) -> dict[tuple[Uid, Uid | None], Person]:
-            found = {}
-            for uid, login_uid in wanted:
-                with contextlib.suppress(JitsudoError):
-                    found[uid, login_uid] = accounts.person(uid, login_uid)
-            return found
-
-        return await self.ask(look_up)
+        return who_is_there(await self.ask(lambda accounts: look_up(accounts, wanted)))
 
     def close(self) -> None:
         """Nothing more is asked; look-ups that hang are left to themselves."""
         self._is_closed = True
+
+
+def look_up(accounts: Accounts, wanted: Collection[Who]) -> LookedUp:
+    """The people with these uids and login uids. Blocks."""
+    found: dict[Who, Person | None] = dict.fromkeys(wanted)
+    for uid, login_uid in wanted:
+        with contextlib.suppress(JitsudoError):
+            found[uid, login_uid] = accounts.person(uid, login_uid)
+    return found
+
+
+def who_is_there(looked_up: LookedUp) -> Mapping[Who, Person]:
+    """Without those who have no account."""
+    return {who: person for who, person in looked_up.items() if person is not None}

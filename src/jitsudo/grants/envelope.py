@@ -11,12 +11,14 @@ import base64
 import binascii
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from jitsudo import strictjson
 from jitsudo.errors import InvalidValue
 from jitsudo.grants.sshsig import MAX_ARMOURED_CHARS
 
 MAX_SIGNATURES = 16
+DECODED = 256  # envelopes kept decoded: the same bytes mean the same, and each use of a grant reads all of its own
 
 # A signature in JSON: its text with every newline written as two characters, its kind, the keys and punctuation.
 _MAX_SIGNATURE_BYTES = MAX_ARMOURED_CHARS + MAX_ARMOURED_CHARS // 70 + 64
@@ -72,6 +74,7 @@ class Envelope:
         return strictjson.encode(self.as_json())
 
 
+@lru_cache(DECODED)
 def decode_envelope(raw: bytes, max_payload: int) -> Envelope:
     """The envelope in `raw`, whose payload may have `max_payload` bytes; raises `InvalidValue`."""
     max_bytes = _FRAME_BYTES + (max_payload + 2) // 3 * 4 + MAX_SIGNATURES * _MAX_SIGNATURE_BYTES

@@ -13,6 +13,7 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from jitsudo.errors import InvalidValue
 from jitsudo.types import HostId
@@ -21,6 +22,8 @@ MAGIC = b"SSHSIG"
 VERSION = 1
 HASH_ALGORITHM = b"sha512"
 MAX_ARMOURED_CHARS = 4096  # an RSA key and signature of 8192 bits take about 3,000
+
+PARSED = 256  # signatures kept parsed: the same text means the same, and each use of a grant reads all of its own
 
 _BEGIN = "-----BEGIN SSH SIGNATURE-----"
 _END = "-----END SSH SIGNATURE-----"
@@ -97,6 +100,7 @@ def armour(sig: Sshsig) -> str:
     return "\n".join([_BEGIN, *lines, _END, ""])
 
 
+@lru_cache(PARSED)
 def parse_sshsig(armoured: str) -> Sshsig:
     """The signature in `armoured`; raises `InvalidValue` for anything that `armour` would not write."""
     if len(armoured) > MAX_ARMOURED_CHARS:
