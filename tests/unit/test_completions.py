@@ -84,7 +84,7 @@ def bash(folder: Path) -> Iterator[pexpect.spawn[str]]:
     child = interactive(
         folder,
         ["/bin/bash", "--norc", "--noprofile", "-i"],
-        "bind 'set enable-bracketed-paste off'",
+        "bind 'set enable-bracketed-paste off'; bind 'set bell-style none'",
         ". /usr/share/bash-completion/bash_completion",
         f". {folder}/jitsudo.bash",
     )
