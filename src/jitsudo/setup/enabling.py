@@ -7,7 +7,8 @@
   5 sudoers    one with Defaults only takes its place
   6 drop-ins   the files of sudoers.d are renamed to where the originals are kept
 
-`jitsudo-restore` undoes any of these states. With PAM as the front end, 4 to 6 are one step that pam-auth-update does.
+`jitsudo-restore` undoes any of these states. With PAM as the front end, 4 to 6 are one step that pam-auth-update does. Where
+one plugin of ours takes another's place, sudoers was kept aside before: 3, 5 and 6 are left out.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from jitsudo.errors import Failed
 from jitsudo.setup.files import locked, replace_file, sync_folder
 from jitsudo.setup.places import Places
 from jitsudo.setup.programs import run
+from jitsudo.setup.recording import take_over
 from jitsudo.setup.state import DONE, SetupState, write_state
 from jitsudo.setup.sudoconf import FrontEnd, SudoConf, write_sudo_conf
 
@@ -51,12 +53,17 @@ or, where jitsudo, its daemon or Python does not work, or the package is gone:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that an enable will do, decided before its first step. `state` is the unconfirmed one."""
+    """All that an enable will do, decided before its first step. `state` is the unconfirmed one.
+
+    `left`: what sudo.conf would be if nobody had edited it; `switch`: another plugin of ours is in force now.
+    """
 
     state: SetupState
     sudo_conf: SudoConf
+    left: SudoConf
     drop_ins: tuple[str, ...]
     places: Places
+    switch: bool = False
 
     @property
     def front_end(self) -> FrontEnd:
@@ -85,11 +92,19 @@ def remember(plan: Plan) -> None:
     replace_file(places.kept / "README", KEPT_README, mode=0o600)
     replace_file(places.kept / "jitsudo-restore", places.restore.read_bytes(), mode=0o700)
     if plan.front_end is not FrontEnd.PAM:
-        replace_file(places.left / "sudo.conf", plan.sudo_conf.data, mode=0o600)
-        replace_file(places.left / "sudoers", SUDOERS_LEFT, mode=0o600)
+        _remember_what_is_left(plan)
     for folder in (places.kept.parent.parent, places.kept.parent, places.state.parent):
         sync_folder(folder)
     write_state(plan.state, places.state)
+
+
+def _remember_what_is_left(plan: Plan) -> None:
+    left = plan.places.left
+    if (left / "sudo.conf").exists():  # until sudo.conf is changed, what was left before is what is there
+        replace_file(left / "sudo.conf.before", (left / "sudo.conf").read_bytes(), mode=0o600)
+    replace_file(left / "sudo.conf", plan.left.data, mode=0o600)
+    if not plan.switch:
+        replace_file(left / "sudoers", SUDOERS_LEFT, mode=0o600)
 
 
 def _back_up(plan: Plan) -> None:
@@ -137,6 +152,7 @@ def _second_name(path: Path, kept: Path) -> None:
 def change_sudo_conf(plan: Plan) -> None:
     """(4)"""
     write_sudo_conf(plan.sudo_conf, plan.places.sudo_conf)
+    (plan.places.left / "sudo.conf.before").unlink(missing_ok=True)
 
 
 def change_sudoers(plan: Plan) -> None:
@@ -183,6 +199,7 @@ _SUDO_STEPS: Final = (
     Step("sudoers", change_sudoers),
     Step("drop-ins", move_drop_ins),
 )
+_SWITCH_STEPS: Final = (_SUDO_STEPS[0], _SUDO_STEPS[1], _SUDO_STEPS[3])
 _PAM_STEPS: Final = (
     Step("remember", remember),
     Step("watch", watch),
@@ -193,7 +210,9 @@ _PAM_STEPS: Final = (
 
 def steps_of(plan: Plan) -> Sequence[Step]:
     """The steps of this plan, in their order; a test stops between any two of them."""
-    return _PAM_STEPS if plan.front_end is FrontEnd.PAM else _SUDO_STEPS
+    if plan.front_end is FrontEnd.PAM:
+        return _PAM_STEPS
+    return _SWITCH_STEPS if plan.switch else _SUDO_STEPS
 
 
 def enable(plan: Plan, steps: Sequence[Step] | None = None) -> None:
@@ -214,6 +233,7 @@ def enable(plan: Plan, steps: Sequence[Step] | None = None) -> None:
     except BaseException as error:
         why = "it was interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
         put_back(plan.places, f"enabling failed: {why}")
+        take_over(plan.places)
         if isinstance(error, OSError):
             raise Failed(f"enabling failed, and everything was put back: {error}") from None
         raise
@@ -227,9 +247,10 @@ def write_step(plan: Plan, step: Step) -> None:
         write_state(replace(plan.state, step=step.name), plan.places.state)
 
 
-def put_back(places: Places, reason: str, *options: str) -> None:
-    """Run jitsudo-restore. Raises Failed with what it said."""
+def put_back(places: Places, reason: str, *options: str, observing: bool = True) -> None:
+    """Run jitsudo-restore; `observing`: what observed before goes on. Raises Failed with what it said."""
     root = [] if places.root == Path("/") else ["--root", str(places.root)]
-    ran = run(["/bin/sh", str(places.restore), "--observing", "--reason", reason, *options, *root], seconds=120)
+    kept = ["--observing"] if observing else []
+    ran = run(["/bin/sh", str(places.restore), "--reason", reason, *kept, *options, *root], seconds=120)
     if ran.status:
         raise Failed(f"not everything could be put back: {ran.err.strip()}", f"sh {places.kept}/jitsudo-restore")
