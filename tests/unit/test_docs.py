@@ -14,7 +14,7 @@ import pytest
 
 from jitsudo import errors
 from jitsudo.cli.main import build_parser
-from jitsudo.host.journal import FIELDS, KINDS, AccessFacts, CommandFacts, Journal, fields
+from jitsudo.host.journal import FIELDS, KINDS, AccessFacts, CommandFacts, Journal, Observed, fields
 from jitsudo.host.ledger import Row
 from jitsudo.host.redaction import Redactor
 from jitsudo.types import Person, Uid, UserName
@@ -41,6 +41,7 @@ SAMPLES: Mapping[str, object] = {
     "pids": [1],
     "step": 7,
     "reason": "INC-4711 why",
+    "seen": Observed("rejected", "p", "m", "edit", "person", "u", ("sh",), ("EDITOR",), "deny", "w", "r", "g", ("agent",), 2),
 }
 
 

@@ -14,6 +14,7 @@ from jitsudo.daemon.connection import Connection
 from jitsudo.daemon.explaining import Explained, explain_to, seen_by
 from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.granting import Granting
+from jitsudo.daemon.observations import Observations
 from jitsudo.daemon.policyloading import PolicyLoading
 from jitsudo.daemon.requesting import Requesting
 from jitsudo.daemon.server import FRAME_SECONDS, Context, Handler
@@ -60,6 +61,7 @@ class Control:
         *,
         sources: Sources,
         gate: Gate,
+        observations: Observations,
     ) -> None:
         self._state = state
         self._granting = granting
@@ -68,6 +70,7 @@ class Control:
         self._loading = loading
         self._sources = sources
         self._gate = gate
+        self._observations = observations
         self._approvals: dict[Connection, Approval] = {}
         self._background = Background()
         self._requesting = Requesting(state, granting, approving, sources, gate, self._background)
@@ -86,6 +89,7 @@ class Control:
             "Explain": self._explain,
             "Reload": self._reload,
             "AcceptClock": self._accept_clock,
+            "Observed": self._observed,
             "NoteSetup": self._note_setup,
         }
         self.handlers: Mapping[str, Handler] = {name: self._asked(name, answer) for name, answer in answers.items()}
@@ -339,6 +343,13 @@ class Control:
         by = asker.person if asker.session is None else asker.session.person
         await self._state.record(self._state.now(), notes[event](by, front_end, reason))
         return {}
+
+    async def _observed(self, context: Context, asker: Asker, fields: Fields) -> Json:
+        since = fields.optional_integer("since")
+        fields.done()
+        asker.require_root("read what was observed")
+        context.waiting_for = "what was observed is being looked at"
+        return await self._observations.since(since or 0, asker.person)
 
     # Finding and showing.
 

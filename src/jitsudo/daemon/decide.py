@@ -18,8 +18,9 @@ from jitsudo.daemon.challenging import CONNECTION_SECONDS, AccountChallenge, Cha
 from jitsudo.daemon.connection import Connection
 from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.granting import Granting
-from jitsudo.daemon.judging import Judged, Judging, Ready
+from jitsudo.daemon.judging import Judged, Judging, Ready, is_counted
 from jitsudo.daemon.listing import Listing
+from jitsudo.daemon.observing import Observing
 from jitsudo.daemon.refreshing import Refreshing
 from jitsudo.daemon.refusing import Refusing, denied
 from jitsudo.daemon.server import FRAME_SECONDS, Context, Handler
@@ -33,7 +34,8 @@ from jitsudo.grants.lifecycle import State
 from jitsudo.host import scopes
 from jitsudo.host.accounts import Accounts
 from jitsudo.host.source import Sources
-from jitsudo.policy.verdict import Allow, Challenge, Deny
+from jitsudo.policy.verdict import Allow, Challenge, Deny, HeldGrant
+from jitsudo.types import Moment
 from jitsudo.wire.calls import Admit, Answer, Check, Edited, Invalidate, ListCommands, SessionCall, Validate
 from jitsudo.wire.framing import Json
 
@@ -72,6 +74,7 @@ class Decide:
         )
         self._listing = Listing(state, sessions, self._asking, self._judging)
         self._refreshing = Refreshing(state, sessions, tickets, self._judging, self._challenging, self._refusing)
+        self.observing = Observing(state, sources, gate)
         self.handlers: Mapping[str, Handler] = {
             "Check": self._check,
             "Answer": self._answer,
@@ -82,6 +85,7 @@ class Decide:
             "List": self._list,
             "Validate": self._validate,
             "Invalidate": self._invalidate,
+            "Observe": self.observing.observe,
         }
 
     def patience(self, connection: Connection) -> float | None:
@@ -92,8 +96,10 @@ class Decide:
 
     def ended(self, connection: Connection) -> None:
         """sudo has gone, or lost its connection; its pidfd tells which."""
-        self._of_connection.pop(connection, None)
         self._challenging.give_up(connection)
+        session = self._of_connection.pop(connection, None)
+        if session is not None:
+            self._sessions.disconnected(session, connection)
 
     def close(self) -> None:
         """Let go of what is kept for answers."""
@@ -128,9 +134,10 @@ class Decide:
 
     async def _judge_anew(self, context: Context, question: Question, check: Check) -> Json:
         """The same command, some time later: accounts and groups are those of now."""
-        ready, question.ready = question.ready, None
+        ready = question.ready
         if ready is not None and ready.holds(self._state.require_policy().policy, self._state.now()):
             return await self._allow(context, question, ready.asked, ready.judged)
+        question.let_go()
         return await self._judge(
             context, question, await self._asking.understand(context.peer, check, question.descriptors)
         )
@@ -140,7 +147,7 @@ class Decide:
         try:
             answer = Answer.parse(context.call.parameters)
         except JitsudoError as error:
-            question.descriptors.close()
+            question.close()
             self._refusing.error(question.facts, error, self._state.now())
             raise
         return await self._go_on(context, question, answer)
@@ -156,7 +163,7 @@ class Decide:
             raise
         finally:
             if not self._challenging.is_open(context.connection):
-                question.descriptors.close()
+                question.close()
 
     async def _judge(self, context: Context, question: Question, asked: Asked) -> Json:
         if asked.behind.is_root_outside:
@@ -175,25 +182,40 @@ class Decide:
             # Root inside a session is not asked: an expired root must not stop what runs there.
             if question.account_is_good or asked.behind.caller.uid == 0:
                 return await self._allow(context, question, asked, judged)
-            question.ready = Ready(asked, judged, self._state.require_policy().policy, now.boot)
+            question.ready = self._ready(context, asked, judged, verdict, now)
             return self._challenging.ask(context.connection, question, AccountChallenge(verdict.role), now)
         if isinstance(verdict, Challenge):
             return self._challenging.ask(context.connection, question, verdict, now)
         return self._refusing.deny(asked.facts, verdict, now)
 
+    def _ready(self, context: Context, asked: Asked, judged: Judged, verdict: Allow, now: Moment) -> Ready:
+        opening = None
+        if not is_counted(verdict):  # else it is judged anew, and may come out otherwise
+            opening = self._allowing.prepare(asked, verdict, _granted(judged, verdict), context.peer.pid, now)
+        return Ready(asked, judged, self._state.require_policy().policy, now.boot, opening)
+
     async def _allow(self, context: Context, question: Question, asked: Asked, judged: Judged) -> Json:
         verdict = judged.verdict
         if not isinstance(verdict, Allow) or judged.prepared is None:
             raise Denied("the decision could not be prepared")
-        grant = next(g for g in judged.held if g.id == verdict.grant)
         allowed = await self._allowing.allow(
-            asked, verdict, grant, context.peer.pid, question.descriptors, judged.prepared
+            asked,
+            verdict,
+            _granted(judged, verdict),
+            context.peer.pid,
+            question.descriptors,
+            judged.prepared,
+            None if question.ready is None else question.ready.opening,
         )
         if isinstance(allowed, Deny):
             return self._refusing.deny(asked.facts, allowed, self._state.now())
         session, reply = allowed
-        self._of_connection[context.connection] = session
+        self._follow(context.connection, session)
         return reply
+
+    def _follow(self, connection: Connection, session: Session) -> None:
+        self._of_connection[connection] = session
+        session.connection = connection
 
     async def _root(self, asked: Asked, question: Question) -> Json:
         now = self._state.now()  # whatever the clock: it is root who sets it right
@@ -227,7 +249,7 @@ class Decide:
             return denied("account", reason, ("getent passwd",))
         if context.peer.pid != session.pid:
             self._sessions.follow(session, context.peer.pid)
-        self._of_connection[context.connection] = session
+        self._follow(context.connection, session)
         return {"verdict": "allow"}
 
     async def _who_is_gone(self, session: Session) -> str | None:
@@ -283,3 +305,7 @@ class Decide:
         behind = await identify_caller(context.peer, call.invocation, self._state.people, self._sessions)
         self._refreshing.forget(behind, context.peer.pid, everywhere=call.remove)
         return {}
+
+
+def _granted(judged: Judged, verdict: Allow) -> HeldGrant:
+    return next(grant for grant in judged.held if grant.id == verdict.grant)

@@ -24,6 +24,7 @@ from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.identity import load_identity
 from jitsudo.daemon.logins import Logins
+from jitsudo.daemon.observations import Observations
 from jitsudo.daemon.people import People
 from jitsudo.daemon.policyloading import PolicyLoading
 from jitsudo.daemon.server import Interface, Limits, Server
@@ -117,13 +118,17 @@ class Daemon:
         gate, sources = Gate(), Sources()
         tickets = Tickets(options.state_dir / TICKETS_FILE, state.boot)
         decide = Decide(state, granting, sessions, tickets=tickets, sources=sources, gate=gate)
-        control = Control(state, granting, sessions, approving, loading, sources=sources, gate=gate)
+        observations = Observations(state, gate, decide.observing.tally)
+        control = Control(
+            state, granting, sessions, approving, loading, sources=sources, gate=gate, observations=observations
+        )
         feed = JournalFeed(lambda: state.ledger)
         return cls(state, people, manager, granting, sessions, approving, gate, decide, control, feed)
 
     async def stop(self) -> None:
         """Sessions go on without the daemon."""
         self.sessions.close()
+        self.decide.observing.settle()
         self.state.note(self.state.now(), self.state.journal.daemon_stopped())
         self.state.ledger.flush()
         self.feed.close()

@@ -60,6 +60,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "setup.rolled_back": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70a03", WARNING, "sudo is as it was before jitsudo: {reason}"),
     "setup.disabled": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70a04", WARNING, "{user} took jitsudo out of sudo: {reason}"),
     "setup.verify_failed": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70a05", ERROR, "front end {front_end} does not work: {reason}"),
+    "command.observed": Kind(
+        "f3b1c0a74c9d4e0f8a21d5c3e6b70b01", INFO, "sudo {outcome} {line} of {user} as {runas_user}; jitsudo would say: {would}"
+    ),
     "heartbeat": Kind("f3b1c0a74c9d4e0f8a21d5c3e6b70906", INFO, "jitsudod is well"),
 }
 
@@ -108,4 +111,14 @@ FIELDS: Final[Mapping[str, str]] = {
     "rhost": "RHOST",
     "version": "VERSION",
     "pids": "PIDS",
+    "would": "WOULD",
+    "why": "WHY",
+    "asks": "ASKS",
+    "caller": "CALLER",
+    "unit": "CALLER_UNIT",
+    "parents": "CALLER_PARENTS",
+    "mode": "MODE",
+    "times": "TIMES",
+    "variables": "VARIABLES",
+    "plugin": "PLUGIN",
 }

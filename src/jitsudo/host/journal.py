@@ -19,7 +19,7 @@ from jitsudo.host.redaction import Parts, Redactor
 from jitsudo.policy.patterns import Pattern
 from jitsudo.types import Person, shown_plainly
 
-__all__ = ["FIELDS", "FOREIGN", "KINDS", "MAX_MESSAGE_CHARS", "AccessFacts", "CommandFacts", "Journal", "fields"]
+__all__ = ["FIELDS", "FOREIGN", "KINDS", "MAX_MESSAGE_CHARS", "AccessFacts", "CommandFacts", "Journal", "Observed", "fields"]
 
 AUTHPRIV: Final = 10
 MAX_MESSAGE_CHARS: Final = 4096
@@ -102,6 +102,29 @@ class AccessFacts:
     def body(self) -> dict[str, object]:
         what = {"service": self.service, "phase": self.phase, "runas_user": self.user}
         return {**_person(self.person), **what, "rhost": self.rhost, "tty": self.tty}
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is said of a command that sudo decided by sudoers: who called sudo how, what sudo said, what jitsudo would say.
+
+    `times`: how many like it there were since the last that was recorded, this one included.
+    """
+
+    outcome: str
+    plugin: str | None
+    message: str | None
+    mode: str
+    caller: str
+    unit: str | None
+    parents: Sequence[str]
+    variables: Sequence[str]
+    would: str
+    why: str
+    role: str | None
+    guardrail: str | None
+    asks: Sequence[str]
+    times: int
 
 
 class Journal:
@@ -233,6 +256,30 @@ class Journal:
         reason = self._redactor.text(reason)  # it may quote an argument
         why = {"code": code, "reason": reason, "role": role, "rule": rule, "guardrail": guardrail, "policy_sha256": policy}
         return Entry("command.denied", {"decision": "deny", **self._command(facts), **why})
+
+    def command_observed(self, facts: CommandFacts, seen: Observed, policy: str | None, *, literal: bool) -> Entry:
+        """`literal`: the arguments are on record as they were; the redactor may say otherwise."""
+        command = self._command(facts)
+        sudo = {
+            "outcome": seen.outcome,
+            "plugin": seen.plugin,
+            "reason": None if seen.message is None else self._redactor.text(seen.message),
+            "mode": seen.mode,
+            "caller": seen.caller,
+            "unit": seen.unit,
+            "parents": list(seen.parents),
+            "variables": list(seen.variables),
+        }
+        jitsudo = {
+            "would": seen.would,
+            "why": self._redactor.text(seen.why),
+            "role": seen.role,
+            "guardrail": seen.guardrail,
+            "asks": list(seen.asks),
+            "policy_sha256": policy,
+        }
+        is_literal = literal and command["argv"] == list(facts.argv)
+        return Entry("command.observed", {**command, **sudo, **jitsudo, "times": seen.times, "literal": is_literal})
 
     def access_allowed(
         self, access: AccessFacts, grant: str | None, role: str | None, session: str | None, policy: str | None,

@@ -287,6 +287,16 @@ def _retrieved(done: asyncio.Future[None]) -> None:
         done.exception()
 
 
+def read_events(path: Path, kind: str, since: int, limit: int) -> list[Row]:
+    """The latest durable rows of one type, in order, for any thread: by a connection of its own. Blocks. Raises Failed."""
+    query = "SELECT * FROM (SELECT * FROM events WHERE type = ? AND time >= ? ORDER BY seq DESC LIMIT ?) ORDER BY seq"
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as reader:
+            return [Row(*values) for values in reader.execute(query, (kind, since, limit))]
+    except sqlite3.Error as error:
+        raise Failed(f"the record cannot be read: {error}", f"repair the disk under {path.parent}") from None
+
+
 def quarantine(path: Path, time: int) -> Path:
     """Put a damaged ledger aside, under a name that says when; what depends on it is refused from then on."""
     names = itertools.chain([""], (f"-{n}" for n in itertools.count(2)))

@@ -22,6 +22,7 @@ MAX_SIGNATURE_CHARS: Final = 16_384  # of an armoured SSHSIG
 MAX_DIFF_CHARS: Final = 65_536  # of an edited file
 MAX_ITEM_CHARS: Final = 512  # of a PAM item
 Phase = Literal["account", "authenticate", "session"]
+Said = Literal["accepted", "rejected", "error"]  # of sudo, where sudoers decides
 
 
 def interface_text(interface: str) -> str:
@@ -236,6 +237,48 @@ class Admit:
             raise InvalidValue("Admit: descriptors: unknown or repeated name")
         if any(len(text) > MAX_ITEM_CHARS for text in (call.service, call.user, call.ruser, call.rhost, call.tty) if text):
             raise InvalidValue(f"Admit: what PAM says has at most {MAX_ITEM_CHARS} characters each")
+        return call
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """What sudo, whose sudoers decides, has accepted or refused. `run_env` has names alone; `cut`: arguments are missing."""
+
+    outcome: Said
+    plugin: str | None
+    plugin_type: int
+    message: str | None
+    user_info: tuple[str, ...]
+    settings: tuple[str, ...]
+    submit_argv: tuple[str, ...]
+    submit_optind: int
+    command_info: tuple[str, ...]
+    run_argv: tuple[str, ...]
+    run_env: tuple[str, ...]
+    cut: bool
+
+    @classmethod
+    def parse(cls, parameters: Json) -> Observe:
+        fields = Fields(parameters, "Observe")
+        outcome = fields.text("outcome")
+        known = next((one for one in get_args(Said) if one == outcome), None)
+        if known is None:
+            raise InvalidValue("Observe: no such outcome")
+        call = cls(
+            outcome=known,
+            plugin=fields.optional_text("plugin"),
+            plugin_type=fields.integer("plugin_type"),
+            message=fields.optional_text("message"),
+            user_info=fields.texts("user_info"),
+            settings=fields.texts("settings"),
+            submit_argv=fields.texts("submit_argv"),
+            submit_optind=fields.integer("submit_optind"),
+            command_info=fields.texts("command_info"),
+            run_argv=fields.texts("run_argv"),
+            run_env=fields.texts("run_env"),
+            cut=fields.boolean("cut"),
+        )
+        fields.done()
         return call
 
 

@@ -20,6 +20,8 @@ from jitsudo.daemon.control import Control
 from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.identity import load_identity
+from jitsudo.daemon.observations import Observations
+from jitsudo.daemon.observing import Tally
 from jitsudo.daemon.people import People
 from jitsudo.daemon.policyloading import PolicyLoading
 from jitsudo.daemon.server import Limits, Server
@@ -164,7 +166,11 @@ async def a_world() -> AsyncIterator[World]:
             listener.setblocking(False)
             sockets[file] = listener
         interface: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        interface.set_result(Control(state, granting, sessions, approving, loading, sources=Sources(), gate=Gate()))
+        gate = Gate()
+        observations = Observations(state, gate, Tally())
+        interface.set_result(
+            Control(state, granting, sessions, approving, loading, sources=Sources(), gate=gate, observations=observations)
+        )
         limits = Limits(CONTROL_MAX_FRAME_BYTES, 0, 8, 100, 4)
         world = World(folder, state, folder / "policy.d")
         server = Server(CONTROL, sockets["control"], limits, lambda peer: peer.uid, interface)

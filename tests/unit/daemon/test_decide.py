@@ -22,6 +22,7 @@ from jitsudo.daemon.decide import Decide
 from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.identity import load_identity
+from jitsudo.daemon.observations import Observations
 from jitsudo.daemon.people import People
 from jitsudo.daemon.policyloading import PolicyLoading
 from jitsudo.daemon.server import Limits, Server
@@ -209,7 +210,10 @@ async def a_world() -> AsyncIterator[World]:
         await loading.load_at_start()
         gate, sources, tickets = Gate(), Sources(), Tickets(None, state.boot)
         decide = Decide(state, granting, sessions, tickets=tickets, sources=sources, gate=gate)
-        control = Control(state, granting, sessions, approving, loading, sources=sources, gate=gate)
+        observations = Observations(state, gate, decide.observing.tally)
+        control = Control(
+            state, granting, sessions, approving, loading, sources=sources, gate=gate, observations=observations
+        )
         tasks = []
         for name_, served, limits in (
             (DECIDE, decide, Limits(DECIDE_MAX_FRAME_BYTES, MAX_DESCRIPTORS, 50, 100, 4)),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jitsudo.host import eventkinds, journal
-from jitsudo.host.journal import FIELDS, FOREIGN, KINDS, MAX_MESSAGE_CHARS, AccessFacts, CommandFacts, Journal, fields
+from jitsudo.host.journal import FIELDS, FOREIGN, KINDS, MAX_MESSAGE_CHARS, AccessFacts, CommandFacts, Journal, Observed, fields
 from jitsudo.host.journalfeed import serialize
 from jitsudo.host.ledger import GENESIS, Entry, Row
 from jitsudo.host.redaction import Redactor
@@ -22,6 +22,11 @@ SYSTEMD = Path(__file__).resolve().parents[3] / "systemd"
 ALICE = Person(Uid(1000), UserName("alice"), Uid(1000))
 ACCESS = AccessFacts(ALICE, "session", "su", "root", None, "/dev/pts/1")
 FACTS = CommandFacts(ALICE, "root", ("systemctl", "restart", "nginx.service"), "/usr/bin/systemctl", "/", "/dev/pts/1")
+OBSERVED = Observed(
+    outcome="rejected", plugin="sudoers_policy", message="command not allowed", mode="command", caller="person",
+    unit="session-3.scope", parents=("bash", "sshd"), variables=("EDITOR",), would="request", why="allowed by role web",
+    role="web", guardrail="careful", asks=("confirm",), times=3,
+)  # fmt: skip
 ENTRIES: dict[str, Callable[[Journal], Entry]] = {
     "request.created": lambda j: j.request_created("R-AAAAAAAA", ALICE, "web", "why", "{}"),
     "request.denied": lambda j: j.request_denied("R-AAAAAAAA", ALICE, "no"),
@@ -68,6 +73,7 @@ ENTRIES: dict[str, Callable[[Journal], Entry]] = {
     "setup.rolled_back": lambda j: j.setup_rolled_back(ALICE, "native", "not confirmed in time"),
     "setup.disabled": lambda j: j.setup_disabled(ALICE, "native", "jitsudo setup disable"),
     "setup.verify_failed": lambda j: j.setup_verify_failed(ALICE, "python", "sudo does not load it"),
+    "command.observed": lambda j: j.command_observed(FACTS, OBSERVED, None, literal=True),
     "heartbeat": lambda j: j.heartbeat(),
 }
 
