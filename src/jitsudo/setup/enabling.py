@@ -13,9 +13,10 @@ one plugin of ours takes another's place, sudoers was kept aside before: 3, 5 an
 
 from __future__ import annotations
 
+import io
 import os
-import shutil
 import signal
+import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,18 +109,17 @@ def _remember_what_is_left(plan: Plan) -> None:
 
 
 def _back_up(plan: Plan) -> None:
-    """Copies with owner, mode and times, in a folder of this enable's own; the oldest of many go."""
-    places, folder = plan.places, plan.places.state / "backup" / str(plan.state.since)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, parents=True)
-    for path in (places.sudo_conf, places.sudoers, places.drop_ins, places.pam):
-        if path.is_dir():
-            shutil.copytree(path, folder / path.name, symlinks=True)
-        elif path.exists():
-            shutil.copy2(path, folder / path.name, follow_symlinks=False)
-    os.sync()
-    for old in sorted(folder.parent.iterdir())[:-MAX_BACKUPS]:
-        shutil.rmtree(old, ignore_errors=True)
+    """Copies with owners, modes and times, in an archive of this enable's own; the oldest of many go."""
+    places, folder = plan.places, plan.places.state / "backup"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        for path in (places.sudo_conf, places.sudoers, places.drop_ins, places.pam):
+            if path.exists():
+                archive.add(path, arcname=str(path.relative_to(places.root)))
+    replace_file(folder / f"{plan.state.since}.tar", content.getvalue(), mode=0o600)
+    for old in sorted(folder.iterdir())[:-MAX_BACKUPS]:
+        old.unlink()
 
 
 def watch(_plan: Plan) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,6 +53,6 @@ def run(argv: Sequence[str], *, given: bytes = b"", seconds: float = SECONDS) ->
 
 def outside_sessions(argv: Sequence[str]) -> list[str]:
     """The argv that runs ARGV outside the session of jitsudo's that this process may be in: there, sudo is the person's."""
-    if session_in_cgroup(read_cgroup(0)) is None:
+    if session_in_cgroup(read_cgroup(os.getpid())) is None:
         return list(argv)
     return ["/usr/bin/systemd-run", "--quiet", "--wait", "--collect", "--pipe", "--", *argv]
