@@ -23,10 +23,8 @@ CURE: Final = "systemctl status jitsudod; journalctl -u jitsudod -n 20"
 class Client:
     """One connection. Every call raises the JitsudoError that the daemon answered with, or Unreachable."""
 
-    def __init__(self, path: str = SOCKET, interface: str = CONTROL, start_seconds: float = START_SECONDS) -> None:
-        """`start_seconds`: how long the first answer may take, in which the daemon may have to be started."""
+    def __init__(self, path: str = SOCKET, interface: str = CONTROL) -> None:
         self._interface = interface
-        self._start_seconds = start_seconds
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         self._socket.settimeout(SILENCE_SECONDS)
         self._reader = FrameReader(MAX_REPLY_BYTES)
@@ -58,8 +56,7 @@ class Client:
                     continue
                 return self._result(reply)
         except TimeoutError:
-            waited = SILENCE_SECONDS if self._answered else self._start_seconds
-            raise Unreachable(f"jitsudo's daemon has been silent for {waited:g} s", CURE) from None
+            raise Unreachable(f"jitsudo's daemon has been silent for {SILENCE_SECONDS:.0f} s", CURE) from None
         except ProtocolViolation as error:
             raise Unreachable(f"jitsudo's daemon is not understood: {error.sentence}", CURE) from None
         except OSError as error:
@@ -69,7 +66,7 @@ class Client:
     def _replies(self) -> Iterator[Json]:
         while True:
             while not self._frames:
-                self._socket.settimeout(SILENCE_SECONDS if self._answered else self._start_seconds)
+                self._socket.settimeout(SILENCE_SECONDS if self._answered else START_SECONDS)
                 data = self._socket.recv(READ_BYTES)
                 if not data:
                     return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Iterator
 from typing import Final
 
@@ -11,7 +11,7 @@ from jitsudo.client import Client
 from jitsudo.doctor.findings import Kind, Seen, Severity
 from jitsudo.doctor.host import Host
 from jitsudo.doctor.registry import Area, Check
-from jitsudo.errors import JitsudoError
+from jitsudo.errors import JitsudoError, TimedOut
 
 FOLDER: Final = "/run/jitsudo"
 SOCKETS: Final = {"decide": 0o600, "control": 0o666, "auth": 0o600}
@@ -75,32 +75,43 @@ def look_at_units(host: Host) -> Iterator[Seen | str]:
     yield "the daemon and its sockets are started at boot"
 
 
-class _Late(JitsudoError):
-    """It says that it is alive, but does not come to an answer."""
-
-
 def look_at_answer(host: Host) -> Iterator[Seen | str]:
-    begun = time.monotonic()
-
-    def waiting(for_what: str) -> None:
-        if time.monotonic() - begun > ANSWER_SECONDS:
-            raise _Late(f"jitsudo's daemon says only that it waits ({for_what})")
-
-    path = str(host.at(f"{FOLDER}/control"))
+    cure = "systemctl restart jitsudod-decide.socket jitsudod-control.socket jitsudod; journalctl -u jitsudod -n 20"
     try:
-        with Client(path, SERVICE, start_seconds=ANSWER_SECONDS) as client:
-            version = str(client.call("GetInfo", waiting).get("version"))
-        with Client(path, start_seconds=ANSWER_SECONDS) as client:
-            problems = client.call("Status", waiting).get("problems")
+        version, problems = _answers(str(host.at(f"{FOLDER}/control")))
     except JitsudoError as error:
-        cure = "systemctl restart jitsudod-decide.socket jitsudod-control.socket jitsudod; journalctl -u jitsudod -n 20"
         yield SILENT.found(error.sentence, cure, f"{FOLDER}/control")
         return
     if version != __version__:
         yield VERSION.found(f"the daemon is {version}, this is {__version__}", "systemctl restart jitsudod", "jitsudod.service")
-    for problem in problems if isinstance(problems, list) else ():
+    for problem in problems:
         yield COMPLAINS.found(f"the daemon says: {problem}", "journalctl -u jitsudod -n 20", "jitsudod.service")
     yield f"the daemon answers, version {version}"
+
+
+def _answers(path: str) -> tuple[str, list[str]]:
+    """Its version and what it complains of. Raises TimedOut if both are not there in time, however it passes the time."""
+    answers: list[tuple[str, list[str]]] = []
+    errors: list[JitsudoError] = []
+
+    def ask() -> None:
+        try:
+            with Client(path, SERVICE) as client:
+                version = str(client.call("GetInfo").get("version"))
+            with Client(path) as client:
+                problems = client.call("Status").get("problems")
+            answers.append((version, [str(one) for one in problems] if isinstance(problems, list) else []))
+        except JitsudoError as error:
+            errors.append(error)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(ANSWER_SECONDS)
+    if errors:
+        raise errors[0]
+    if not answers:
+        raise TimedOut(f"jitsudo's daemon has not answered within {ANSWER_SECONDS:g} s")
+    return answers[0]
 
 
 def look_at_age(host: Host) -> Iterator[Seen | str]:

@@ -22,6 +22,7 @@ PATH: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/s
 OTHER_START: Final = ("/etc/rc.local", "/etc/profile", "/etc/bash.bashrc", "/root/.bashrc", "/root/.profile")
 MANY: Final = 10
 _ABSOLUTE: Final = re.compile(r"(?<![\w/.$~-])(/[A-Za-z0-9_./+@-]+)")
+_KERNELS: Final = ("/proc/", "/sys/", "/dev/", "/run/")
 _ROOTS: Final = ("root", "0")
 
 JOB_FILE = Kind("door-job-file", Severity.PROBLEM, "others than root can change what root runs on its own (cron, units)")
@@ -129,7 +130,7 @@ def _root_command(line: str, *, own: bool) -> str:
 
 def _programs(host: Host, writers: _Writers, where: str, command: str) -> Iterator[Seen]:
     for path in dict.fromkeys(_ABSOLUTE.findall(command)):
-        entry = host.target(path)
+        entry = None if path.startswith(_KERNELS) else host.target(path)
         if entry is None or entry.kind != "file":
             continue
         why = writers.reason(path)
@@ -163,9 +164,9 @@ def _commands(lines: list[str]) -> list[str]:
     """What a unit executes as root (systemd.service(5)): nothing if it has another user, but for lines marked with + or !."""
     user = next((line.partition("=")[2].strip() for line in lines if line.startswith("User=")), "root")
     commands = [line.partition("=")[2].strip() for line in lines if re.match(r"Exec\w+\s*=", line)]
-    if user in ("", *_ROOTS):
-        return commands
-    return [command for command in commands if re.match(r"[-@:|]*[+!]", command)]
+    if user not in ("", *_ROOTS):
+        commands = [command for command in commands if re.match(r"[-@:|]*[+!]", command)]
+    return [command.lstrip("-@:|+!") for command in commands]
 
 
 def look_at_path(host: Host) -> Iterator[Seen | str]:

@@ -151,8 +151,8 @@ def look_at_labels(host: Host) -> Iterator[Seen | str]:
         yield HOST_FILE.found(error.sentence, f"editor {CONFIG}/host.yaml; systemctl restart jitsudod", f"{CONFIG}/host.yaml")
         return
     policy = read_host_policy(host)
-    if policy is None or not policy.roles:
-        return
+    if policy is None:
+        raise Unknown("the policy is invalid")
     labels = {label: role for role in policy.roles.values() for label, _ in role.hosts.labels}
     for label, role in sorted(labels.items()):
         if label not in here.labels:
@@ -160,7 +160,7 @@ def look_at_labels(host: Host) -> Iterator[Seen | str]:
             text = f"{CONFIG}/host.yaml"
             cure = f"editor {text}   # labels: {{{label}: {value}}}; then: systemctl restart jitsudod"
             yield LABELS.found(f"role {role.name} is for hosts with the label {label}; this host has none", cure, text)
-    if not any(_selects(role, here) for role in policy.roles.values()):
+    if policy.roles and not any(_selects(role, here) for role in policy.roles.values()):
         what = f"none of {len(policy.roles)} roles is for this host (name {here.name}, labels {dict(here.labels) or 'none'})"
         yield NOT_HERE.found(what, f"editor {CONFIG}/host.yaml; systemctl restart jitsudod", f"{CONFIG}/host.yaml")
     yield f"this host is {here.name}, with {len(here.labels)} labels"
