@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 
 from jitsudo.daemon.asking import Asked
 from jitsudo.daemon.connection import Descriptors
@@ -32,6 +33,19 @@ def prepared(asked: Asked, verdict: Allow, descriptors: Descriptors) -> Json:
     return launched(asked, terms_of(verdict), descriptors.get("root"))
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A session that is prepared, and the token that will prove it."""
+
+    session: Session
+    token: str
+    sessions: Sessions
+
+    def drop(self) -> None:
+        """Unless it was opened meanwhile."""
+        self.sessions.drop(self.session)
+
+
 class Allowing:
     """Carries an allow out."""
 
@@ -54,14 +68,45 @@ class Allowing:
             log.critical("not recorded (%s): root runs %s", error.sentence, asked.facts.path)
         return {"verdict": "allow", "session": None, "token": None, **reply}
 
+    def prepare(self, asked: Asked, verdict: Allow, grant: HeldGrant, pid: int, now: Moment) -> Opening:
+        """Begin with what takes longest, before the allow. Raises Failed."""
+        session, token = self._new_session(asked, verdict, grant, pid, now)
+        self._sessions.prepare(session, now)
+        return Opening(session, token, self._sessions)
+
     async def allow(
-        self, asked: Asked, verdict: Allow, grant: HeldGrant, pid: int, descriptors: Descriptors, reply: Json
+        self,
+        asked: Asked,
+        verdict: Allow,
+        grant: HeldGrant,
+        pid: int,
+        descriptors: Descriptors,
+        reply: Json,
+        opening: Opening | None,
     ) -> tuple[Session, Json] | Deny:
         """The session and the reply, which was prepared; Deny where a limit is reached. Raises Failed, Denied."""
         now = self._state.trusted_now()  # what was looked up may have taken its time
         if now.wall >= grant.not_after:
             raise Denied("the grant ended just now")
-        session, token = new_session(
+        session, token = (
+            (opening.session, opening.token)
+            if opening is not None
+            else self._new_session(asked, verdict, grant, pid, now)
+        )
+        # From here to `begin`, in `open`, nothing is awaited: a limit is checked and counted in one step.
+        full = self._state.counts.refusal(verdict.limits, asked.behind.person.uid, grant.id, now)
+        if full is not None:
+            session.close()
+            return full
+        session.terminal = caller_terminal(descriptors)
+        entries = self._entries(asked, verdict, grant, session)
+        await self.open(session, entries, now, uses_up=grant.uses_left == 1)
+        return session, {"verdict": "allow", "session": session.id, "token": token, **reply}
+
+    def _new_session(
+        self, asked: Asked, verdict: Allow, grant: HeldGrant, pid: int, now: Moment
+    ) -> tuple[Session, str]:
+        return new_session(
             person=asked.behind.person,
             grant=grant.id,
             role=grant.role,
@@ -76,15 +121,6 @@ class Allowing:
             edits=verdict.files if verdict.check else (),
             longest=self.renewable(grant),
         )
-        # From here to `begin`, in `open`, nothing is awaited: a limit is checked and counted in one step.
-        full = self._state.counts.refusal(verdict.limits, asked.behind.person.uid, grant.id, now)
-        if full is not None:
-            session.close()
-            return full
-        session.terminal = caller_terminal(descriptors)
-        entries = self._entries(asked, verdict, grant, session)
-        await self.open(session, entries, now, uses_up=grant.uses_left == 1)
-        return session, {"verdict": "allow", "session": session.id, "token": token, **reply}
 
     def renewable(self, grant: HeldGrant) -> int:
         """For how many seconds another grant of the role could cover the session after this one."""

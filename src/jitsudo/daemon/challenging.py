@@ -76,6 +76,17 @@ class Question:
     asked_at: float = 0.0
     rounds: int = 0
 
+    def close(self) -> None:
+        """Let go of what is kept for the answer."""
+        self.descriptors.close()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """What was ready is not any more."""
+        ready, self.ready = self.ready, None
+        if ready is not None and ready.opening is not None:
+            ready.opening.drop()
+
 
 class Challenging:
     """The challenges that are open."""
@@ -225,12 +236,12 @@ class Challenging:
         question = self._open.pop(connection, None)
         if question is not None and question.challenge is not None:
             self._not_done(question, question.challenge, "sudo went on without an answer", self._state.now())
-            question.descriptors.close()
+            question.close()
 
     def close(self) -> None:
         """Let go of what is still open."""
         for question in self._open.values():
-            question.descriptors.close()
+            question.close()
         self._open.clear()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from jitsudo.daemon.allowing import Opening
 from jitsudo.daemon.asking import Asked
 from jitsudo.daemon.connection import Descriptors
 from jitsudo.daemon.gate import Gate
@@ -64,12 +65,16 @@ class Ready:
     judged: Judged
     policy: Policy
     at: float
+    opening: Opening | None = None
 
     def holds(self, policy: Policy, now: Moment) -> bool:
         """Whether it need not be judged anew: it is as fresh as any decision is when it is carried out. Uses are counted."""
-        verdict = self.judged.verdict
-        is_counted = isinstance(verdict, Allow) and verdict.uses_limited
-        return policy is self.policy and now.boot - self.at <= READY_SECONDS and not is_counted
+        return policy is self.policy and now.boot - self.at <= READY_SECONDS and not is_counted(self.judged.verdict)
+
+
+def is_counted(verdict: Verdict) -> bool:
+    """Whether another command may use up meanwhile what the verdict rests on."""
+    return isinstance(verdict, Allow) and verdict.uses_limited
 
 
 class Judging:

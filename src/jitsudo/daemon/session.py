@@ -49,6 +49,7 @@ class Session:
     exit_status: int | None = None
     outcome: str | None = None
     ending: asyncio.Task[None] | None = field(default=None, repr=False)
+    connection: object = field(default=None, repr=False)  # of its sudo, while it is there: what is said on it comes first
 
     @property
     def ends(self) -> int:

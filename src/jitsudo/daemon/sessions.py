@@ -30,6 +30,7 @@ class Sessions:
         self._state = state
         self._manager = manager
         self._live: dict[SessionId, Session] = {}
+        self._prepared: dict[SessionId, asyncio.Task[None]] = {}
         self._unknown: set[asyncio.Task[None]] = set()
         self._strays: set[SessionId] = set()
         self._strays_due = 0.0
@@ -51,7 +52,7 @@ class Sessions:
         by_login = {s.login_scope: s for s in elevated if s.login_scope}
         for process in ancestry(pid):
             name = scopes.session_in_cgroup(process.cgroup)
-            if name is not None:
+            if name is not None and SessionId(name) not in self._prepared:
                 known = self._live.get(SessionId(name))
                 if known is None:
                     raise Denied("this process belongs to a session that has ended", "leave it and log in again")
@@ -65,15 +66,35 @@ class Sessions:
                 return behind
         return None
 
+    def prepare(self, session: Session, now: Moment) -> None:
+        """Begin with the scope while sudo asks about the account: it is no session before `open`, which waits for it.
+
+        sudo's process is alone in there, and counts as being where its parent is.
+        """
+        task = asyncio.get_running_loop().create_task(self._start_scope(session, now))
+        task.add_done_callback(_retrieved)
+        self._prepared[session.id] = task
+
+    def drop(self, session: Session) -> None:
+        """What was prepared came to nothing: sudo leaves the scope by ending. For a session that was opened: nothing."""
+        task = self._prepared.pop(session.id, None)
+        if task is not None:
+            task.cancel()
+            session.close()
+
+    async def _start_scope(self, session: Session, now: Moment) -> None:
+        longest = max(1, session.last_resort - now.wall)
+        await self._manager.start_scope(
+            session.id, session.pid, f"{session.person.name}: {session.command[:200]} (jitsudo)", longest
+        )
+
     async def open(self, session: Session, now: Moment) -> None:
         """Put sudo's process into the session's scope, checked. Raises Failed; nothing is left behind then."""
         self._live[session.id] = session
-        longest = max(1, session.last_resort - now.wall)
+        prepared = self._prepared.pop(session.id, None)
         try:
             if not session.login_scope:
-                await self._manager.start_scope(
-                    session.id, session.pid, f"{session.person.name}: {session.command[:200]} (jitsudo)", longest
-                )
+                await (prepared or self._start_scope(session, now))
         except BaseException:  # cancelled, too: the scope is not to be taken for a session; raised again
             self._forget(session)
             raise
@@ -122,7 +143,15 @@ class Sessions:
 
     def _sudo_ended(self, session: Session) -> None:
         asyncio.get_running_loop().remove_reader(session.pidfd)
-        self.reap(session)
+        # How the command ended may still be on its way to us: the end of the connection comes after it.
+        if session.connection is None:
+            self.reap(session)
+
+    def disconnected(self, session: Session, connection: object) -> None:
+        """The connection has ended, and everything that came on it was heard."""
+        if session.connection is connection:
+            session.connection = None
+            self.reap(session)
 
     def reap(self, session: Session) -> bool:
         """Whether sudo and all that it started have gone; the session is over then, and recorded so."""
@@ -152,7 +181,7 @@ class Sessions:
         if now < self._strays_due:
             return
         self._strays_due = now + STRAY_SECONDS
-        strays = {name for name in scopes.existing() if name not in self._live}
+        strays = {name for name in scopes.existing() if name not in self._live and name not in self._prepared}
         for name in strays & self._strays:
             task = asyncio.get_running_loop().create_task(self._end_stray(name))
             self._unknown.add(task)
@@ -245,3 +274,9 @@ class Sessions:
         """The daemon stops; sessions go on."""
         for session in self.all():
             self._forget(session)
+
+
+def _retrieved(task: asyncio.Task[None]) -> None:
+    """`open` raises what went wrong; where it never comes to that, nobody asks."""
+    if not task.cancelled():
+        task.exception()

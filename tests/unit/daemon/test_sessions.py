@@ -115,14 +115,18 @@ class World:
 
     async def session(self, grant: GrantRecord, pid: int, mode: str = "kill", grace: int = 0) -> tuple[Session, str]:
         """A session that runs, as after an allow, though without a scope."""
-        now = self.state.now()
-        made, token = new_session(
-            person=ALICE, grant=grant.id, role=RoleName("web"), run_as="root", command="sleep 60", pid=pid, now=now,
-            not_after=grant.grant.not_after, on_expiry=ExpiryTerms(mode, grace), parent=None,  # type: ignore[arg-type]
-        )  # fmt: skip
-        await self.state.record(now, self.state.journal.session_started(ALICE, made.id, grant.id, made.facts()))
+        made, token = self.made(grant, pid, mode, grace)
+        await self.state.record(self.state.now(), self.state.journal.session_started(ALICE, made.id, grant.id, made.facts()))
         self.sessions._live[made.id] = made
         return made, token
+
+    def made(self, grant: GrantRecord, pid: int, mode: str = "kill", grace: int = 0) -> tuple[Session, str]:
+        """One that is not open."""
+        return new_session(
+            person=ALICE, grant=grant.id, role=RoleName("web"), run_as="root", command="sleep 60", pid=pid,
+            now=self.state.now(), not_after=grant.grant.not_after, parent=None,
+            on_expiry=ExpiryTerms(mode, grace),  # type: ignore[arg-type]
+        )  # fmt: skip
 
 
 def story(tmp_path: Path, test: Callable[[World], Awaitable[None]]) -> None:
@@ -287,6 +291,82 @@ def test_without_systemd_there_is_no_scope_and_nothing_is_left_behind(tmp_path: 
         w.sessions.abandon(session, "not allowed after all")
         await w.state.record(w.state.now(), w.state.journal.heartbeat())
         assert w.types()[-2:] == ["session.ended", "heartbeat"]
+
+    story(tmp_path, test)
+
+
+def test_what_was_prepared_is_no_session_until_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """sudo in its scope is as far outside as before; once that came to nothing, it is nobody's."""
+
+    async def test(w: World) -> None:
+        grant, child = await w.granted(), w.spawn()
+        before = len(os.listdir("/proc/self/fd"))
+        started = asyncio.Event()
+
+        async def start_scope(*_: Any) -> None:
+            started.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(w.manager, "start_scope", start_scope)
+        session, _ = w.made(grant, child.pid)
+        w.sessions.prepare(session, w.state.now())
+        await asyncio.wait_for(started.wait(), 5)
+        real, cgroup = peer_module._read, f"0::/jitsudo.slice/jitsudo-{session.id}.scope\n".encode()
+
+        def read(pid: int, name: str) -> bytes:
+            return cgroup if (pid, name) == (child.pid, "cgroup") else real(pid, name)
+
+        monkeypatch.setattr(peer_module, "_read", read)
+        monkeypatch.setattr("jitsudo.host.scopes.existing", lambda: [session.id])
+        assert w.sessions.all() == []
+        assert w.sessions.around(child.pid) is None
+        w.sessions._look_for_strays()
+        assert w.sessions._strays == set()
+        w.sessions.drop(session)
+        w.sessions.drop(session)
+        with pytest.raises(Denied, match="has ended"):
+            w.sessions.around(child.pid)
+        assert len(os.listdir("/proc/self/fd")) == before
+
+    story(tmp_path, test)
+
+
+def test_a_prepared_scope_that_failed_fails_where_it_is_opened(tmp_path: Path) -> None:
+    """Once, and without a second attempt."""
+
+    async def test(w: World) -> None:
+        grant, child = await w.granted(), w.spawn()
+        session, _ = w.made(grant, child.pid)
+        w.sessions.prepare(session, w.state.now())
+        await asyncio.sleep(0.01)
+        with pytest.raises(Failed, match="no systemd"):
+            await w.sessions.open(session, w.state.now())
+        assert w.sessions.all() == []
+        assert w.manager.asked == 1
+        w.sessions.drop(session)
+
+    story(tmp_path, test)
+
+
+def test_how_a_command_ended_is_heard_though_sudo_has_gone_already(tmp_path: Path) -> None:
+    """sudo says it and goes at once: what it said is taken first, whatever the kernel tells first."""
+
+    async def test(w: World) -> None:
+        child = w.spawn()
+        session, _ = await w.session(await w.granted(), child.pid)
+        older, connection = object(), object()
+        session.connection = connection
+        child.kill()
+        child.wait()
+        w.sessions._sudo_ended(session)
+        w.sessions.disconnected(session, older)
+        assert w.sessions.all() == [session]
+        w.sessions.closed(session, 0, 0)
+        w.sessions.disconnected(session, connection)
+        await w.state.record(w.state.now(), w.state.journal.heartbeat())
+        assert w.sessions.all() == []
+        ended = [row.content() for row in w.state.ledger.after(0, 1000) if row.type == "session.ended"]
+        assert [body["outcome"] for body in ended] == ["exit status 0"]
 
     story(tmp_path, test)
 
