@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from jitsudo import __version__
-from jitsudo.cli import admin, doctor, grants, render, requests, setup
+from jitsudo.cli import admin, doctor, grants, observing, render, requests, setup
 from jitsudo.cli.policy import PolicyCommands, Subparsers
 from jitsudo.errors import ExitStatus, Failed, InvalidValue, JitsudoError
 from jitsudo.types import shown_plainly
@@ -72,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("-u", "--user", metavar="USER", help="as this user (root)")
     command.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     doctor.arguments(add("doctor", doctor.doctor, "what is wrong with this host, and what cures it; changes nothing"))
-    setup.add_commands(commands, _finish, _Parser)
+    observing.add_commands(setup.add_commands(commands, _finish, _Parser), _finish)
     PolicyCommands(commands, _finish)
     _group(commands, "clock", "accept", admin.clock_accept, "accept the clock as it is, after it was set back")
     return parser
