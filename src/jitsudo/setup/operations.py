@@ -53,7 +53,7 @@ def enable_front_end(
     problems = preflight(front_end, waivers, places)
     if problems or check_only:
         return Enabled(before, problems)
-    plan = _plan(front_end, within, places, before)
+    plan = make_plan(front_end, within, places, before)
     enable(plan)
     reason = f"to be confirmed within {within}, or everything is put back"
     record("setup.enabled", plan.state.by, front_end, f"{reason}; waived: {', '.join(sorted(waivers.given)) or 'nothing'}")
@@ -64,7 +64,8 @@ def _is_in_force(front_end: FrontEnd, places: Places) -> bool:
     return front_end is FrontEnd.PAM or read_sudo_conf(places.sudo_conf).front_end() is front_end
 
 
-def _plan(front_end: FrontEnd, within: Duration, places: Places, before: SetupState) -> Plan:
+def make_plan(front_end: FrontEnd, within: Duration, places: Places, before: SetupState) -> Plan:
+    """What will be done, by whom, until when. `before`: how setup stood."""
     caller, now = read_caller(), read_clocks()
     state = SetupState(
         mode=Mode.UNCONFIRMED,

@@ -117,9 +117,10 @@ def read_sudo_conf(path: Path = SUDO_CONF) -> SudoConf:
         return SudoConf(b"")
     except OSError as error:
         raise Failed(f"{path} cannot be read: {error.strerror}", f"ls -l {path}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Failed(f"{path} is not a regular file", f"ls -l {path}")
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise Failed(f"{path} is not a regular file", f"ls -l {path}")
         data = file.read(MAX_SUDO_CONF_BYTES + 1)
     if len(data) > MAX_SUDO_CONF_BYTES:
         raise Failed(f"{path} is larger than {MAX_SUDO_CONF_BYTES} bytes", f"ls -l {path}")
