@@ -43,7 +43,8 @@ def look_at_sockets(host: Host) -> Iterator[Seen | str]:
             yield NO_SOCKET.found(f"{what} {path}", f"systemctl restart {unit}", path)
         elif found.uid != 0 or found.mode != mode:
             what = f"{path} is of uid {found.uid}, mode {found.mode_text} in place of {mode:04o}"
-            yield UNSAFE.found(what, f"systemctl restart {unit}", path)
+            # Somebody else's socket is not made root's: it is not ours, whoever listens on it.
+            yield UNSAFE.found(what, f"systemctl restart {unit}" if found.uid else f"chmod {mode:04o} {path}", path)
         elif listening is not None and path not in listening:
             yield DEAF.found(f"nobody listens on {path}", f"systemctl restart {unit}", path)
     yield "root's sockets are there, and somebody listens"

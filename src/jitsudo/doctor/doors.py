@@ -160,7 +160,9 @@ SSHD: Final = "/usr/sbin/sshd"
 SSHD_CONFIG: Final = "/etc/ssh/sshd_config"
 SSH_KEYS: Final = Kind("door-ssh-root-keys", Severity.WARNING, "who holds one of root's SSH keys is root, past jitsudo")
 SSH_PASSWORD: Final = Kind("door-ssh-root-password", Severity.WARNING, "root may log in over SSH with a password")
-_NO_ROOT: Final = "printf 'PermitRootLogin no\\n' > /etc/ssh/sshd_config.d/00-jitsudo.conf && systemctl reload ssh"
+_NO_ROOT: Final = (
+    "printf 'PermitRootLogin no\\n' > /etc/ssh/sshd_config.d/00-jitsudo.conf && systemctl try-reload-or-restart ssh"
+)
 
 
 def look_at_ssh(host: Host) -> Iterator[Seen | str]:

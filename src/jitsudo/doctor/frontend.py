@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Final
 
@@ -107,8 +108,13 @@ def _really(host: Host, active: str) -> Iterator[Seen | str]:
         return
     why = next((path for path, symbol in _FILES[active] if not host.exists(path)), None)
     said = (ran.err or ran.out).strip().splitlines()
-    what = f"there is no {why}" if why else said[-1] if said else f"sudo -V ended with {ran.status} and said nothing"
+    what = f"there is no {why}" if why else said[-1] if said else f"sudo -V {_end(ran.status)} and said nothing"
     yield NO_LOAD.found(f"sudo cannot load its {active} plugin: {what}", RESTORE, why or _FILES[active][0][0])
+
+
+def _end(status: int) -> str:
+    """A plugin that was cut off, for one, takes sudo with it."""
+    return f"ended with {status}" if status >= 0 else f"was ended by {signal.Signals(-status).name}"
 
 
 def _refusal(host: Host, path: str, symbol: str) -> str | None:
