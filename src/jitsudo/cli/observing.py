@@ -104,8 +104,9 @@ def show(report: Report, policy: str | None) -> None:
     first, last = min(e.first for e in report.entries), max(e.last for e in report.entries)
     times = sum(entry.times for entry in report.entries)
     broken = len(report.having(Effect.BREAKS))
+    span = render.clock(first) if first == last else f"{render.clock(first)} to {render.clock(last)}"
     render.show(
-        f"From {render.clock(first)} to {render.clock(last)} sudo was called {_times(times)}, in"
+        f"{span}: sudo was called {_times(times)}, in"
         f" {len(report.entries)} different {'way' if len(report.entries) == 1 else 'ways'}; {broken} would break."
     )
     for effect in Effect:

@@ -222,7 +222,8 @@ class Observing:
             caller=seen.calling.kind,
             unit=seen.calling.unit,
             parents=seen.calling.parents,
-            variables=lost_variables(seen.call.run_env),
+            # An editor runs as the caller, and keeps what is theirs.
+            variables=() if options.mode == "edit" else lost_variables(seen.call.run_env),
             would=supposed.would,
             why=why,
             role=supposed.role,

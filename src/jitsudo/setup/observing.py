@@ -11,6 +11,7 @@ from typing import Final
 
 from jitsudo.client import Client
 from jitsudo.errors import Denied, Failed, WrongState
+from jitsudo.setup.caller import Caller, read_caller
 from jitsudo.setup.dryrun import SUDO, try_observing
 from jitsudo.setup.files import locked, sync_folder
 from jitsudo.setup.places import Places
@@ -45,7 +46,7 @@ def start_observing(places: Places) -> Observing:
         if trial.problem is not None:
             raise Failed(f"sudo is left as it is: {trial.what}: {trial.problem}", "is jitsudo_observe.so installed?")
         # The state first: whatever cuts this off, `--off` and jitsudo-restore take the line out again.
-        write_state(SetupState(mode=Mode.OBSERVE, since=int(time.time())), places.state)
+        write_state(_observe_state(read_caller()), places.state)
         write_sudo_conf(conf.with_line(OBSERVE_LINE), places.sudo_conf)
     return Observing(on=True, changed=True)
 
@@ -60,6 +61,12 @@ def stop_observing(places: Places) -> Observing:
         if state.mode is Mode.OBSERVE:
             write_state(SetupState(), places.state)
     return Observing(on=False, changed=conf.observes() or state.mode is Mode.OBSERVE)
+
+
+def _observe_state(caller: Caller) -> SetupState:
+    return SetupState(
+        mode=Mode.OBSERVE, since=int(time.time()), by=caller.name, session=caller.session, tty=caller.tty
+    )
 
 
 def _require_root() -> None:

@@ -10,12 +10,12 @@ from typing import Final
 
 from jitsudo.client import Client
 from jitsudo.errors import InvalidValue, ProtocolViolation, Unreachable
-from jitsudo.types import shown_plainly
+from jitsudo.types import is_plain_text, shown_plainly
 from jitsudo.wire.fields import Fields
 from jitsudo.wire.framing import Json
 
-# Who can neither ask for a role beforehand nor answer a question.
-UNATTENDED: Final = frozenset({"cron", "unit", "ansible", "other"})
+# Who can neither ask for a role beforehand nor answer a question; before a play of Ansible's somebody can ask.
+UNATTENDED: Final = frozenset({"cron", "unit", "other"})
 _WHO: Final = {
     "person": "at a terminal",
     "login": "without a terminal",
@@ -104,7 +104,7 @@ class Entry:
             return Effect.BREAKS
         if self.is_unattended and (self.would == "request" or self.asks):
             return Effect.BREAKS
-        if self.caller == "login" and self.asks:
+        if self.caller != "person" and self.asks:
             return Effect.BREAKS  # nobody can be asked without a terminal
         return Effect.SAME if self.would == "standing" and not self.asks else Effect.ASKS
 
@@ -113,7 +113,7 @@ class Entry:
         """The command, as one would type it."""
         if self.mode in ("shell", "login-shell"):
             option = "-s" if self.mode == "shell" else "-i"
-            return " ".join(["sudo", option, *(shlex.quote(word) for word in self.argv[2:])])
+            return shown_plainly(" ".join(("sudo", option, *self.argv[2:])))
         words = self.argv if self.mode == "edit" else (self.path or "?", *self.argv[1:])
         return shown_plainly(shlex.join(words))
 
@@ -125,23 +125,45 @@ class Entry:
         return _WHO.get(self.caller, self.caller)
 
     @property
+    def is_root_equivalent(self) -> bool:
+        """Whether a rule for it would let whoever has it run anything."""
+        return self.mode in ("shell", "login-shell") or self.caller == "ansible"
+
+    @property
+    def has_rule(self) -> bool:
+        """Whether it can be written as a rule, word by word: nothing redacted or left out, no bytes that a rule cannot hold."""
+        if self.mode in ("shell", "login-shell"):
+            return True
+        words = self.argv[1:]
+        if self.mode == "edit" and not all(word.startswith("/") for word in words):
+            return False
+        path = self.path or ""
+        return self.literal and (path.startswith("/") or self.mode == "edit") and all(map(is_plain_text, (path, *words)))
+
+    @property
     def helps(self) -> str | None:
         """What makes it work; None where it does."""
         if self.effect in (Effect.SAME, Effect.REFUSED):
             return None
         if self.effect is Effect.ASKS:
-            first = f"jitsudo request {self.role}" if self.would == "request" else f"standing role {self.role}"
-            return f"{first}; asks for: {', '.join(self.asks)}" if self.asks else first
+            first = [f"jitsudo request {self.role}"] if self.would == "request" else []
+            if first and self.caller == "ansible":
+                first = [f"{first[0]}, before the play"]
+            return "; ".join(first + ([f"asks for: {', '.join(self.asks)}"] if self.asks else []))
         if self.would == "request" or self.asks:
-            asked = " and asks nothing (authenticate: never)" if {"password", "agent"} & set(self.asks) else ""
-            return f"role {self.role} covers it; nobody is there to ask: a standing role (request: none){asked}"
+            wanted = ["a standing role (request: none)"] if self.would == "request" and self.is_unattended else []
+            wanted += ["authenticate: never"] if {"password", "agent"} & set(self.asks) else []
+            wanted += [f"no `then: confirm` in guardrail {self.guardrail}"] if "confirm" in self.asks else []
+            return f"role {self.role} covers it, but nobody is there to be asked: {', '.join(wanted)}"
         if self.would == "deny":
             return f"guardrail {self.guardrail} forbids it: change the guardrail, or the job"
         if self.would == "refused":
             return "jitsudo does not do this at all: another way has to be found"
         if self.would == "unknown":
             return "it cannot be told from the record: try it with `jitsudo policy explain`"
-        return "a rule, as below"
+        if self.is_root_equivalent and self.is_unattended:
+            return "name the commands: who may do this with nobody there is root"
+        return "a rule, as below" if self.has_rule else "a rule of your own: its arguments are not on record as they were"
 
 
 @dataclass(frozen=True, slots=True)

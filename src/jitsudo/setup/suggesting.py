@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from typing import Final
 
 from jitsudo.setup.report import Effect, Entry
-from jitsudo.types import is_plain_text
 
 STANDING_DAYS: Final = 180
 MAX_RULES: Final = 200  # of one role
@@ -26,86 +26,85 @@ version: 1
 roles:"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class _Of:
-    """Whose role it is: one a person, target user, and kind of caller."""
+    """Whose role it is: one a person, target user, and kind of caller. `proves`: somebody is there to type a password."""
 
     person: str
     run_as: str
-    unattended: bool
+    standing: bool
+    proves: bool
+
+    @classmethod
+    def entry(cls, entry: Entry) -> _Of:
+        return cls(entry.person, entry.run_as, entry.is_unattended, entry.caller == "person")
 
     @property
     def name(self) -> str:
         words = ["observed", self.person] + ([] if self.run_as == "root" else ["as", self.run_as])
-        words += ["unattended"] if self.unattended else []
+        words += ["unattended"] if self.standing else [] if self.proves else ["no-terminal"]
         return _NOT_IN_NAMES.sub("-", "-".join(words).lower()).strip("-")[:60].strip("-")
 
 
 def suggest_policy(entries: Iterable[Entry], today: date | None = None) -> str | None:
     """A policy file's text; None where nothing that a rule could help with would break."""
-    wanted: dict[_Of, dict[str, tuple[str, ...]]] = {}
-    root_equivalent: set[_Of] = set()
+    wanted: dict[_Of, list[Entry]] = {}
     for entry in entries:
-        if entry.effect is not Effect.BREAKS or entry.would in ("deny", "refused", "unknown"):
-            continue
-        of = _Of(entry.person, entry.run_as, entry.is_unattended or entry.caller == "login")
-        rule, is_root = _rule(entry)
-        if rule:
-            wanted.setdefault(of, {})["\n".join(rule)] = rule
-            root_equivalent |= {of} if is_root else set()
+        is_wanted = entry.effect is Effect.BREAKS and entry.would not in ("deny", "refused", "unknown") and entry.has_rule
+        # Never root for whoever comes when nobody is there: that would be worse than what sudoers has.
+        if is_wanted and not (entry.is_unattended and entry.is_root_equivalent):
+            wanted.setdefault(_Of.entry(entry), []).append(entry)
     if not wanted:
         return None
     until = (today or datetime.now(UTC).date()) + timedelta(days=STANDING_DAYS)
-    lines = [_HEAD]
-    names: set[str] = set()
-    for of, rules in sorted(wanted.items(), key=lambda one: (one[0].person, one[0].run_as, one[0].unattended)):
+    lines, names = [_HEAD], set[str]()
+    for of, of_role in sorted(wanted.items(), key=lambda one: one[0]):
         name = of.name
         while name in names:
             name += "-2"
         names.add(name)
-        lines += _role(of, name, list(rules.values()), until, is_root=of in root_equivalent)
+        lines += _role(of, name, of_role, until)
     return "\n".join(lines) + "\n"
 
 
-def _role(of: _Of, name: str, rules: Sequence[Sequence[str]], until: date, *, is_root: bool) -> Iterator[str]:
+def _role(of: _Of, name: str, entries: Sequence[Entry], until: date) -> Iterator[str]:
+    where = "with nobody there" if of.standing else "at a terminal" if of.proves else "without a terminal"
     yield f"  {name}:"
-    what = "without anybody there to ask" if of.unattended else "at a terminal"
-    yield f"    description: {_text(f'What {of.person} ran by sudo as {of.run_as}, {what}')}"
+    yield f"    description: {_text(f'What {of.person} ran by sudo as {of.run_as}, {where}')}"
     yield f"    who: [{_text(f'user:{of.person}')}]"
     if of.run_as != "root":
         yield f"    run_as: {{users: [{_text(of.run_as)}]}}"
-    if is_root:
-        yield "    root_equivalent: true"
-    if of.unattended:
-        yield f"    request: none\n    until: {until.isoformat()}\n    authenticate: never"
+    if of.standing:
+        yield "    request: none"
+        yield f"    until: {until.isoformat()}"
     else:
-        yield "    request: {max_duration: 8h, approvals: 0}  # better: approvals: 1, from: [...]"
+        yield "    request: {max_duration: 8h, approvals: 0}  # better: approvals: 1, and from whom"
+    if not of.proves:
+        yield "    authenticate: never"
+    rules = dict.fromkeys(_rule(entry) for entry in entries)
+    if any(entry.is_root_equivalent for entry in entries):
+        yield "    root_equivalent: true"
     yield "    allow:"
-    for rule in rules[:MAX_RULES]:
+    for rule in islice(rules, MAX_RULES):
         yield from (f"      {line}" for line in rule)
     if len(rules) > MAX_RULES:
         yield f"      # and {len(rules) - MAX_RULES} more"
 
 
-def _rule(entry: Entry) -> tuple[tuple[str, ...], bool]:
-    """The lines of a rule, none where none can be written; and whether whoever has it is root."""
+def _rule(entry: Entry) -> tuple[str, ...]:
+    """The lines of a rule for exactly this."""
     if entry.mode in ("shell", "login-shell"):
-        return ("# a shell does anything: better to name the commands", "- shell: {intercept: false}"), True
-    words = entry.argv[1:]
-    if entry.path is None or not is_plain_text(entry.path) or not entry.literal or not all(map(is_plain_text, words)):
-        return (), False
+        return "# a shell does anything: better to name the commands", "- shell: {intercept: false}"
+    words, command = entry.argv[1:], _text(entry.path or "")
     if entry.mode == "edit":
-        files = [word for word in words if word.startswith("/")]
-        rule = f"- edit: [{{one_of: [{', '.join(map(_text, files))}]}}]"
-        return ((rule,) if len(files) == len(words) else ()), False
+        return (f"- edit: [{{one_of: [{', '.join(map(_text, words))}]}}]",)
     if entry.caller == "ansible":
         operands = f"[{{literal: {_text('-c')}}}, any]"
-        comment = "# Ansible's become runs anything through a shell"
-        return (comment, f"- {{command: {_text(entry.path)}, operands: {operands}}}"), True
+        return "# Ansible runs anything through a shell", f"- {{command: {command}, operands: {operands}}}"
     if not words:
-        return (f"- command: {_text(entry.path)}",), False
+        return (f"- command: {command}",)
     literals = ", ".join(f"{{literal: {_text(word)}}}" for word in words)
-    return (f"- command: {_text(entry.path)}", "  syntax: literal", f"  operands: [{literals}]"), False
+    return f"- command: {command}", "  syntax: literal", f"  operands: [{literals}]"
 
 
 def _text(text: str) -> str:
