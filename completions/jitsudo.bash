@@ -4,7 +4,8 @@
 _jitsudo_below() { # COMMAND: its sub-commands
     below=()
     case $1 in
-        '') below=(request again requests approve deny cancel status return revoke roles explain doctor policy clock) ;;
+        '') below=(request again requests approve deny cancel status return revoke roles explain doctor setup policy clock) ;;
+        'setup') below=(enable confirm disable rollback status verify observe report) ;;
         'policy') below=(check test explain edit schema fmt reload) ;;
         'clock') below=(accept) ;;
     esac
@@ -26,6 +27,15 @@ _jitsudo_options() { # COMMAND: its options
         'roles') options=(-h --help --json) ;;
         'explain') options=(-h --help --json -u --user) ;;
         'doctor') options=(-h --help --json --only --all --strict) ;;
+        'setup') options=(-h --help) ;;
+        'setup enable') options=(-h --help --json --front-end --confirm-within --waive --check) ;;
+        'setup confirm') options=(-h --help --json) ;;
+        'setup disable') options=(-h --help --json --force) ;;
+        'setup rollback') options=(-h --help --json --force) ;;
+        'setup status') options=(-h --help --json) ;;
+        'setup verify') options=(-h --help --json) ;;
+        'setup observe') options=(-h --help --json --off) ;;
+        'setup report') options=(-h --help --json --since) ;;
         'policy') options=(-h --help) ;;
         'policy check') options=(-h --help --json --format --grammars --strict --no-lint) ;;
         'policy test') options=(-h --help --json --format --grammars --role -v --verbose) ;;
@@ -54,6 +64,10 @@ _jitsudo_value() { # "COMMAND OPTION": what completes its value; fails if it tak
         'revoke --reason') kind=nothing choices='' ;;
         'explain -u'|'explain --user') kind=users choices='' ;;
         'doctor --only') kind=choices choices='sudo host front-end files keys sockets daemon journald clock policy recording pam units accounts setup side-doors' ;;
+        'setup enable --front-end') kind=choices choices='python native pam' ;;
+        'setup enable --confirm-within') kind=times choices='' ;;
+        'setup enable --waive') kind=nothing choices='' ;;
+        'setup report --since') kind=times choices='' ;;
         'policy check --format') kind=choices choices='text json sarif' ;;
         'policy check --grammars') kind=folders choices='' ;;
         'policy test --format') kind=choices choices='text json sarif' ;;
@@ -163,7 +177,7 @@ _jitsudo() {
     elif [[ $cur == -* ]]; then
         _jitsudo_options "$path"
         for word in "${options[@]}"; do
-            [[ $used == *" $word "* && ' --file --grammars --group --only ' != *" $word "* ]] || _jitsudo_offer "$word"
+            [[ $used == *" $word "* && ' --file --grammars --group --only --waive ' != *" $word "* ]] || _jitsudo_offer "$word"
         done
     else
         _jitsudo_below "$path"

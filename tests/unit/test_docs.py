@@ -7,6 +7,8 @@ import ast
 import inspect
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -142,21 +144,92 @@ def manual(name: str) -> str:
     return re.sub(r"\bFl -?(?=-?\w)", lambda m: "-" + m[0].removeprefix("Fl "), source)
 
 
-@pytest.mark.parametrize(("names", "parser"), COMMANDS, ids=(" ".join(names) for names, _ in COMMANDS))
+def page_of(names: tuple[str, ...]) -> str:
+    """Which page describes a command."""
+    return "jitsudo-setup.8" if names[0] == "setup" else "jitsudo.1"
+
+
+IDS = [" ".join(names) for names, _ in COMMANDS]
+
+
+@pytest.mark.parametrize(("names", "parser"), COMMANDS, ids=IDS)
 def test_every_command_and_option_is_in_the_manual(names: tuple[str, ...], parser: argparse.ArgumentParser) -> None:
-    """jitsudo(1) has an entry for each command, and names each of its options."""
-    page = manual("jitsudo.1")
-    assert re.search(rf"^\.It Cm {' '.join(names)}\b", page, re.MULTILINE), f"{names} is not in jitsudo.1"
+    """The page of a command has an entry for it, and names each of its options."""
+    page = manual(page_of(names))
+    assert re.search(rf"^\.It Cm {' '.join(names)}\b", page, re.MULTILINE), f"{names} is not in {page_of(names)}"
     for action in parser._actions:
         for option in action.option_strings:
-            assert option == "-h" or re.search(rf"(?<![\w-]){option}\b", page), f"{names} {option} is not in jitsudo.1"
+            assert option == "-h" or re.search(rf"(?<![\w-]){option}\b", page), f"{names} {option} is not in {page_of(names)}"
 
 
-def test_no_command_is_in_the_manual_that_does_not_exist() -> None:
-    """An entry of jitsudo(1) is a command."""
-    known = {" ".join(names) for names, _ in COMMANDS}
-    for entry in re.findall(r"^\.It Cm ([a-z ]+?)(?= Ar| Op| Cm| Fl|$)", manual("jitsudo.1"), re.MULTILINE):
-        assert entry in known
+def synopsis(page: str) -> dict[str, tuple[set[str], list[str]]]:
+    """The commands of a page's SYNOPSIS, each with its options as they are typed and its operands in their order."""
+    section = (DOCS / "man" / page).read_text().partition(".Sh SYNOPSIS\n")[2].partition(".Sh ")[0]
+    found: dict[str, tuple[set[str], list[str]]] = {}
+    for entry in re.split(r"^\.Nm.*\n", section, flags=re.MULTILINE)[1:]:
+        name = " ".join(re.findall(r"^\.Cm ([a-z ]+?)(?= Ar|$)", entry, re.MULTILINE))
+        options = {f"-{flag}" for flag in re.findall(r"\bFl (-?[\w-]+)", entry)}
+        without_options = re.sub(r"\bFl \S+( Ar [a-z]+)?", "", entry)
+        found[name] = (options, re.findall(r"\bAr ([a-z]+)", without_options))
+    return found
+
+
+@pytest.mark.parametrize(("names", "parser"), COMMANDS, ids=IDS)
+def test_the_synopsis_is_that_of_the_parser(names: tuple[str, ...], parser: argparse.ArgumentParser) -> None:
+    """Each option stands there once, by one of its spellings, and no other; operands are those of the parser."""
+    known = synopsis(page_of(names))
+    assert " ".join(names) in known, f"{page_of(names)} has no synopsis of {names}"
+    options, operands = known[" ".join(names)]
+    for action in parser._actions:
+        if not action.option_strings:
+            continue
+        shown = options & set(action.option_strings)
+        general = set(action.option_strings) & {"--help", "--json"}
+        assert len(shown) == (0 if general else 1), f"{names}: {action.option_strings}"
+        options -= shown
+    assert options == set(), f"{names}: no such option"
+    wanted = [str(action.metavar).removeprefix("-- ").lower() for action in parser._actions if not action.option_strings]
+    assert operands == wanted, names
+
+
+@pytest.mark.parametrize("page", ["jitsudo.1", "jitsudo-setup.8"])
+def test_no_command_or_option_is_in_the_manual_that_does_not_exist(page: str) -> None:
+    """An entry is a command, an option in the description is one of a command of that page, and so in the synopsis."""
+    mine = {" ".join(names): parser for names, parser in COMMANDS if page_of(names) == page}
+    entries = re.findall(r"^\.It Cm ([a-z ]+?)(?= Ar| Op| Cm| Fl| -|$)", manual(page), re.MULTILINE)
+    assert set(entries) == set(mine)
+    assert set(synopsis(page)) == set(mine)
+    known = {option for parser in mine.values() for action in parser._actions for option in action.option_strings}
+    text = (DOCS / "man" / page).read_text()
+    assert {f"-{flag}" for flag in re.findall(r"\bFl (-?[\w-]+)", text)} - known - {"--version"} == set()
+
+
+def test_the_options_of_the_daemon_are_in_its_manual() -> None:
+    """jitsudod(8) names each option, and no other."""
+    done = subprocess.run(
+        [sys.executable, "-m", "jitsudo.daemon.main", "--help"],
+        env={"PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    options = set(re.findall(r"(--[a-z-]+)", done.stdout)) - {"--help"}
+    assert options
+    section = (DOCS / "man" / "jitsudod.8").read_text().partition(".Sh SYNOPSIS")[2].partition(".Sh RUNNING IT")[0]
+    assert {f"-{flag}" for flag in re.findall(r"\bFl (-[\w-]+)", section)} == options
+
+
+def test_what_is_generated_is_as_the_code_is() -> None:
+    """docs/messages.md and the checks of jitsudo-setup(8) are what scripts/reference makes of the code now."""
+    done = subprocess.run(
+        ["/usr/bin/python3", ROOT / "scripts" / "reference", "--check"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_a_manual_page_is_clean(page: Path) -> None:
+    """Neither mandoc nor groff finds anything to warn of."""
+    for argv in (["mandoc", "-Tlint", "-Wwarning"], ["groff", "-ww", "-mdoc", "-Tutf8", "-z"]):
+        done = subprocess.run([*argv, str(page)], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), argv
 
 
 def policy_keys() -> set[str]:
