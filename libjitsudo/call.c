@@ -136,19 +136,34 @@ enum jitsudo_status jitsudo_hear(struct jitsudo *client, struct json_object **an
     return JITSUDO_OK;
 }
 
-enum jitsudo_status jitsudo_call(struct jitsudo *client, const char *method, struct json_object *parameters,
-    const int *descriptors, size_t count, struct json_object **reply, struct jitsudo_fault *fault)
+/* Send the call. Until its answer was heard, another one cannot be told from it. */
+static enum jitsudo_status begin(struct jitsudo *client, const char *method, struct json_object *parameters,
+    const int *descriptors, size_t count, struct jitsudo_fault *fault)
 {
     jitsudo_clear(fault);
-    *reply = NULL;
     if (client == NULL || method == NULL || count > JITSUDO_MAX_DESCRIPTORS || (count > 0 && descriptors == NULL) ||
         !json_object_is_type(parameters, json_type_object))
         return jitsudo_fail(fault, JITSUDO_MISUSED, "the call cannot be made");
     if (client->broken)
         return jitsudo_fail(fault, JITSUDO_DISCONNECTED, "the connection to the daemon is out of step");
-    enum jitsudo_status status = ask(client, method, parameters, descriptors, count, fault);
-    if (status == JITSUDO_OK)
-        status = jitsudo_hear(client, reply, fault);
+    client->broken = true;
+    return ask(client, method, parameters, descriptors, count, fault);
+}
+
+enum jitsudo_status jitsudo_call(struct jitsudo *client, const char *method, struct json_object *parameters,
+    const int *descriptors, size_t count, struct json_object **reply, struct jitsudo_fault *fault)
+{
+    *reply = NULL;
+    enum jitsudo_status status = begin(client, method, parameters, descriptors, count, fault);
+    if (status != JITSUDO_OK)
+        return status;
+    status = jitsudo_hear(client, reply, fault);
     client->broken = status != JITSUDO_OK && status != JITSUDO_REFUSED && status != JITSUDO_DAEMON_FAILED;
     return status;
+}
+
+enum jitsudo_status jitsudo_mention(
+    struct jitsudo *client, const char *method, struct json_object *parameters, struct jitsudo_fault *fault)
+{
+    return begin(client, method, parameters, NULL, 0, fault);
 }

@@ -83,6 +83,10 @@ enum jitsudo_status jitsudo_connect(
 enum jitsudo_status jitsudo_call(struct jitsudo *client, const char *method, struct json_object *parameters,
     const int *descriptors, size_t count, struct json_object **reply, struct jitsudo_fault *fault);
 
+/* The last call on a connection, whose answer nobody awaits: JITSUDO_OK, and the daemon will read it. */
+enum jitsudo_status jitsudo_mention(
+    struct jitsudo *client, const char *method, struct json_object *parameters, struct jitsudo_fault *fault);
+
 /* NULL is permitted. errno stays what it was. */
 void jitsudo_close(struct jitsudo *client);
 

@@ -47,7 +47,6 @@ static bool failed(const struct jitsudo_fault *fault, struct refusal *why)
 {
     refuse(why, fault->hint[0] != '\0' ? fault->hint : NULL, "%s", fault->message);
     why->is_outage = jitsudo_is_outage(fault->status);
-    why->is_disconnected = fault->status == JITSUDO_DISCONNECTED;
     return false;
 }
 
@@ -141,6 +140,16 @@ struct json_object *ask(const char *method, struct json_object *parameters, stru
     else if (status != JITSUDO_OK)
         failed(&fault, why);
     return reply;
+}
+
+bool mention(const char *method, struct json_object *parameters)
+{
+    struct jitsudo_fault fault;
+    if (policy.client != NULL && policy.process == getpid() &&
+        jitsudo_mention(policy.client, method, parameters, &fault) == JITSUDO_OK)
+        return true;
+    hang_up();
+    return false;
 }
 
 struct json_object *built(struct json_object *object, bool is_good)

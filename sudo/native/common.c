@@ -18,7 +18,7 @@ bool refuse(struct refusal *why, const char *hint, const char *format, ...)
         message[0] = '\0';
     va_end(arguments);
     why->speaker = "jitsudo";
-    why->is_outage = why->is_disconnected = false;
+    why->is_outage = false;
     why->outcome = NULL;
     jitsudo_printable(message, why->message, sizeof why->message);
     jitsudo_printable(hint, why->hints, sizeof why->hints);

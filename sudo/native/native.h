@@ -33,7 +33,6 @@
 /* Why the command does not run, fit to be shown. `is_outage`: the daemon cannot be asked, or did not answer with sense. */
 struct refusal {
     bool is_outage;
-    bool is_disconnected;
     const char *speaker; /* "sudo" where sudo itself has words for it, which programs know and wait for */
     const char *outcome; /* the daemon's word for a proof that was not given */
     char message[4096];
@@ -99,6 +98,8 @@ struct files {
 /* The parameters of the daemon's reply, to be released; NULL with *why where there is none. Keeps `parameters`, in which NULL
  * is no memory. `files`, opened here, may be NULL. */
 struct json_object *ask(const char *method, struct json_object *parameters, struct files *files, struct refusal *why);
+/* Say it on the connection that there is, without awaiting the answer. False where it was not heard, or there is none. */
+bool mention(const char *method, struct json_object *parameters);
 void hang_up(void);
 void keep_executable(int descriptor);
 struct json_object *built(struct json_object *object, bool is_good);

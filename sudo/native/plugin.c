@@ -251,10 +251,9 @@ static void close_policy(int wait_status, int error)
         struct json_object *asked = session_call();
         if (asked != NULL && jitsudo_put(asked, "wait_status", jitsudo_number(error == 0 ? wait_status : -1)) &&
             jitsudo_put(asked, "errno", jitsudo_number(error))) {
-            struct json_object *reply = ask("Close", asked, NULL, &why);
-            if (reply == NULL && why.is_disconnected)
-                reply = ask("Close", asked, NULL, &why);
-            json_object_put(reply);
+            /* On the connection that there was from the start nobody needs to be told that it was heard. */
+            if (!mention("Close", asked))
+                json_object_put(ask("Close", asked, NULL, &why));
         }
         json_object_put(asked);
     }
