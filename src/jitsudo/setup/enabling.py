@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from jitsudo.errors import Failed
+from jitsudo.errors import Failed, WrongState
 from jitsudo.setup.files import locked, replace_file, sync_folder
 from jitsudo.setup.places import Places
 from jitsudo.setup.programs import run
@@ -33,6 +33,7 @@ from jitsudo.setup.sudoconf import FrontEnd, SudoConf, write_sudo_conf
 UNITS: Final = ("jitsudo-rollback.timer", "jitsudo-rollback.service")
 PAM_FILES: Final = ("common-account", "common-auth", "common-password", "common-session", "common-session-noninteractive")
 MAX_BACKUPS: Final = 5
+EDITED: Final = 3  # jitsudo-restore's exit status
 INTERRUPTIONS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 SUDOERS_LEFT: Final = b"""\
 # jitsudo decides who may run what with sudo (jitsudo roles). This file has no rule, so that nobody becomes root by it if
@@ -248,9 +249,15 @@ def write_step(plan: Plan, step: Step) -> None:
 
 
 def put_back(places: Places, reason: str, *options: str, observing: bool = True) -> None:
-    """Run jitsudo-restore; `observing`: what observed before goes on. Raises Failed with what it said."""
+    """Run jitsudo-restore; `observing`: what observed before goes on.
+
+    Raises WrongState if it was told to be careful and something was edited, Failed with what it said.
+    """
     root = [] if places.root == Path("/") else ["--root", str(places.root)]
     kept = ["--observing"] if observing else []
     ran = run(["/bin/sh", str(places.restore), "--reason", reason, *kept, *options, *root], seconds=120)
+    if ran.status == EDITED:
+        edited = ", ".join(ran.out.split("\n")).strip(", ")
+        raise WrongState(f"nothing was changed: edited since jitsudo was enabled: {edited}", "--force puts it aside")
     if ran.status:
         raise Failed(f"not everything could be put back: {ran.err.strip()}", f"sh {places.kept}/jitsudo-restore")
