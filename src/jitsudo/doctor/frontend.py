@@ -16,6 +16,7 @@ from jitsudo.doctor.sudoconf import PLUGIN_FOLDER, POLICIES, SUDO, SUDO_CONF, ac
 LIBEXEC: Final = "/usr/libexec/jitsudo"
 MODULE: Final = f"{LIBEXEC}/jitsudo_sudo_plugin.py"
 PYTHON_PLUGIN: Final = f"{PLUGIN_FOLDER}/python_plugin.so"
+SUDOS_FILES: Final = "/var/lib/dpkg/info/sudo.list"  # dpkg writes it anew at each upgrade
 RESTORE: Final = "jitsudo setup rollback"
 # As sudo does (dlopen(3) with RTLD_LAZY | RTLD_GLOBAL), with what sudo itself brings along.
 _LOAD: Final = (
@@ -108,6 +109,7 @@ def _really(host: Host, active: str) -> Iterator[Seen | str]:
         return
     why = next((path for path, symbol in _FILES[active] if not host.exists(path)), None)
     said = (ran.err or ran.out).strip().splitlines()
+    said = [line for line in said if "jitsudo" in line or "python_plugin" in line] or said  # sudo's last words are none
     what = f"there is no {why}" if why else said[-1] if said else f"sudo -V {_end(ran.status)} and said nothing"
     yield NO_LOAD.found(f"sudo cannot load its {active} plugin: {what}", RESTORE, why or _FILES[active][0][0])
 
@@ -125,8 +127,8 @@ def _refusal(host: Host, path: str, symbol: str) -> str | None:
 def look_at_python(host: Host) -> Iterator[Seen | str]:
     if active_front_end(host) != "python":
         return
-    plugin, sudo = host.target(PYTHON_PLUGIN), host.target(SUDO)
-    if plugin is not None and sudo is not None and sudo.ctime > plugin.ctime:
+    plugin, upgraded = host.target(PYTHON_PLUGIN), host.target(SUDOS_FILES)
+    if plugin is not None and upgraded is not None and upgraded.ctime > plugin.ctime:
         yield OLD_HOST.found(
             f"{PYTHON_PLUGIN} is older than the sudo that is installed; it has to be built for exactly that one",
             "jitsudo setup verify   # and build it anew: docs/front-ends.md",

@@ -58,7 +58,8 @@ def without_cache(host: Planted) -> None:
 
 def newer_sudo(host: Planted) -> None:
     python_front_end(host)
-    host.ctime("/usr/bin/sudo", NOW + 5)
+    host.put("/var/lib/dpkg/info/sudo.list", "/usr/bin/sudo")
+    host.ctime("/var/lib/dpkg/info/sudo.list", NOW + 5)
     host.ctime("/usr/libexec/sudo/python_plugin.so", NOW)
 
 
@@ -159,8 +160,8 @@ PLANTINGS: list[Planting] = [
     ("front-end-unguarded", lambda h: h.append("/etc/sudo.conf", "Plugin python_audit python_plugin.so ModulePath=x\n"),
      "front-end", "PATH"),
     ("sudo-conf-unsafe", lambda h: h.chmod("/etc/sudo.conf", 0o666), "sudo-conf", "0666"),
-    ("front-end-broken", lambda h: h.says("/usr/bin/sudo -V", "", 1, "sudo: fatal\nsudo: unable to load plugin\n"),
-     "front-end-loads", "unable to load plugin"),
+    ("front-end-broken", lambda h: h.says("/usr/bin/sudo -V", "", 1, "sudo: x/jitsudo_native.so: bad\nsudo: fatal error\n"),
+     "front-end-loads", "jitsudo_native.so: bad"),
     ("front-end-broken", lambda h: h.says("/usr/bin/sudo -V", "Sudo version 1.9.16p2\nSudoers policy plugin\n"),
      "front-end-loads", "native"),
     ("front-end-broken", lambda h: h.says("/usr/bin/sudo -V", "", -7), "front-end-loads", "was ended by SIGBUS"),

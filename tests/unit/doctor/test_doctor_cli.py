@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
 from typing import Any
 
 import pytest
 
-from jitsudo.cli import doctor
+from jitsudo.cli import examining
 from jitsudo.cli.main import main
+from jitsudo.doctor.areas import NAMES
 from jitsudo.doctor.examination import AREAS
 from jitsudo.doctor.findings import Finding, Seen, Severity, Unknown
 from jitsudo.doctor.host import Host
@@ -35,8 +38,8 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
         return findings
 
     asked.clear()
-    monkeypatch.setattr(doctor, "examine", examine)
-    monkeypatch.setattr(doctor, "recommend", lambda _host: BEST)
+    monkeypatch.setattr(examining, "examine", examine)
+    monkeypatch.setattr(examining, "recommend", lambda _host: BEST)
     return findings
 
 
@@ -148,10 +151,22 @@ def test_without_an_answer_which_sudo_it_is_nothing_is_recommended(
     def unknown(_host: Host) -> Recommendation:
         raise Unknown("late")
 
-    monkeypatch.setattr(doctor, "recommend", unknown)
+    monkeypatch.setattr(examining, "recommend", unknown)
     found += [FINE]
     assert main(["doctor", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["recommended_front_end"] is None
+
+
+def test_the_areas_of_the_command_line_are_those_that_there_are() -> None:
+    """It knows their names without loading the checks."""
+    assert list(NAMES) == [area.name for area in AREAS]
+
+
+def test_the_command_does_not_load_the_checks_before_it_is_used() -> None:
+    """A prompt asks `jitsudo status --short` each time."""
+    code = "import sys, jitsudo.cli.doctor; print([name for name in sys.modules if name.startswith('jitsudo.doctor.')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ))
+    assert done.stdout == "['jitsudo.doctor.areas']\n"
 
 
 def test_seen_keeps_kind_and_subject() -> None:
