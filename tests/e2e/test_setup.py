@@ -370,6 +370,26 @@ def original_time(shown: str) -> str:
     return next(line.split()[4] for line in shown.splitlines() if line.startswith("sudo.conf "))
 
 
+def test_pam_as_the_front_end_and_back(debian: Lab) -> None:
+    """su wants a grant; who could not log in over ssh any more is named first; the stacks come back with their times."""
+    before = snapshot(debian)
+    found = setup(debian, "enable", "--front-end", "pam", "--json")
+    waivers = [one["waive"] for one in json.loads(found.stdout)["problems"]]
+    assert {"account:alice", "account:bob"} <= set(waivers)
+    enable(debian, *(word for waiver in waivers for word in ("--waive", waiver)), front_end="pam")
+    now = status(debian)
+    assert (now["mode"], now["front_end"], now["differences"]) == ("unconfirmed", "pam", [])
+    su = ("su", "root", "-c", "id -u")
+    assert "holds no grant" in debian.run(*su, user="alice", input="root\n").stderr
+    ask(debian, "admin")
+    assert debian.run(*su, user="alice", input="root\n").stdout.endswith("0\n")
+    confirmed = debian.run("su", "root", "-c", "jitsudo setup confirm", user="alice", input="root\n")
+    assert (confirmed.returncode, status(debian)["mode"]) == (0, "enabled"), confirmed.stderr
+    assert setup(debian, "disable").returncode == 0
+    assert snapshot(debian) == before
+    assert debian.run(*su, user="bob", input="root\n").stdout.endswith("0\n")
+
+
 @pytest.mark.parametrize("delay", [0.15, 0.35, 0.5, 0.65])
 def test_an_interruption_leaves_it_done_or_not_begun(debian: Lab, delay: float) -> None:
     """^C at several moments: never in between."""

@@ -12,6 +12,7 @@ from typing import Final
 from jitsudo.errors import InvalidValue, JitsudoError
 from jitsudo.host.accounts import Accounts
 from jitsudo.policy.access import ApproverId, approvals_satisfied, may_approve, role_admits
+from jitsudo.policy.admission import service_named
 from jitsudo.policy.index import index_of
 from jitsudo.policy.model import Policy, Role
 from jitsudo.policy.verdict import Host
@@ -32,15 +33,14 @@ class Coverage:
     now: Moment
     accounts: Accounts
 
-    def roles_of(self, name: str) -> tuple[Role, ...]:
-        """The roles that are open to an account, standing ones too, at whatever hour."""
+    def roles_of(self, name: str, service: str | None = None) -> tuple[Role, ...]:
+        """The roles that are open to an account, standing ones too, at any hour; with access to `service`, if given."""
         person = self.person(name)
         if person is None or person.uid == 0:
             return ()
         admitting = index_of(self.policy).admitting(person, self.policy)
-        return tuple(
-            role for role in admitting if role_admits(person, role, self.policy, self.host, self.now) is None
-        )
+        mine = (role for role in admitting if role_admits(person, role, self.policy, self.host, self.now) is None)
+        return tuple(role for role in mine if service is None or service in map(service_named, role.services))
 
     def person(self, name: str) -> Person | None:
         """The account, as it would log in."""
@@ -98,7 +98,7 @@ def members_of(group: str) -> list[str]:
 def accounts_of(subject: Subject, netgroup: Callable[[str], list[str]]) -> list[str] | None:
     """The accounts that a subject of sudoers stands for; None where that cannot be known here."""
     if subject.is_everybody:
-        return [one.pw_name for one in pwd.getpwall() if _is_a_person(one)]
+        return people()
     try:
         if subject.kind == "username":
             return [subject.name]
@@ -111,6 +111,11 @@ def accounts_of(subject: Subject, netgroup: Callable[[str], list[str]]) -> list[
     except (KeyError, ValueError, InvalidValue):
         return []
     return netgroup(subject.name) if subject.kind == "netgroup" else None
+
+
+def people() -> list[str]:
+    """The accounts of people, as far as the user database lists them: a person's uid, and a shell."""
+    return [one.pw_name for one in pwd.getpwall() if _is_a_person(one)]
 
 
 def _is_a_person(entry: pwd.struct_passwd) -> bool:

@@ -7,7 +7,7 @@
   5 sudoers    one with Defaults only takes its place
   6 drop-ins   the files of sudoers.d are renamed to where the originals are kept
 
-`jitsudo-restore` undoes any of these states. With PAM as the front end, 4 to 6 are one step that pam-auth-update does. Where
+`jitsudo-restore` undoes any of these states. With PAM as the front end, 4 is what pam-auth-update does, and 5 tries it. Where
 one plugin of ours takes another's place, sudoers was kept aside before: 3, 5 and 6 are left out.
 """
 
@@ -25,7 +25,7 @@ from typing import Final
 from jitsudo.errors import Failed, WrongState
 from jitsudo.setup.files import locked, replace_file, sync_folder
 from jitsudo.setup.places import Places
-from jitsudo.setup.programs import run
+from jitsudo.setup.programs import outside_sessions, run
 from jitsudo.setup.recording import take_over
 from jitsudo.setup.state import DONE, SetupState, write_state
 from jitsudo.setup.sudoconf import FrontEnd, SudoConf, write_sudo_conf
@@ -192,6 +192,13 @@ def change_pam(plan: Plan) -> None:
         raise Failed(f"pam-auth-update did not put jitsudo into {account}: {ran.said}", "pam-auth-update, by hand, says why")
 
 
+def try_pam(_plan: Plan) -> None:
+    """(5), with PAM as the front end, which cannot be tried before: does root get through the changed stacks?"""
+    ran = run(outside_sessions(["/usr/bin/su", "--shell", "/bin/sh", "--command", "exit 0", "root"]))
+    if ran.status:
+        raise Failed(f"root does not get through su with jitsudo in its stack: {ran.said}", "journalctl -t su -n 20")
+
+
 _SUDO_STEPS: Final = (
     Step("remember", remember),
     Step("watch", watch),
@@ -206,6 +213,7 @@ _PAM_STEPS: Final = (
     Step("watch", watch),
     Step("keep", keep_pam),
     Step("pam", change_pam),
+    Step("try", try_pam),
 )
 
 

@@ -40,7 +40,7 @@ CHECKS: Final[Mapping[str, str]] = {
     "root-password": "root can log in at the console when all else fails",
     "sudoers": "sudoers can be read, by visudo, and comes from no directory",
     "account": "each account that sudoers lets in can get a role",
-    "caller": "each caller that was seen while observing can get a role",
+    "caller": "each caller that was observed and that nobody sits at (cron, units, Ansible) gets on as before",
 }
 _AREAS: Final[Mapping[str, str]] = {
     "host": "host", "sudo": "sudo", "files": "installed", "sockets": "daemon", "daemon": "daemon", "pam": "pam",

@@ -3,7 +3,7 @@
   root-password            nobody can log in as root at the console
   sudoers:/etc/sudoers.d/x the rules of this file; also sudoers:ldap, sudoers:sss for those of a directory
   account:backup           this account, whatever sudoers lets it do
-  caller:cron/backup       this caller, as `jitsudo setup report` names it
+  caller:agent/cron        what this account was observed to do from there: cron, a unit's name, ansible, login, other
 """
 
 from __future__ import annotations
