@@ -34,6 +34,7 @@ TREES: Final = (
     Tree("/usr/bin/jitsudo"),
     Tree("/usr/sbin/jitsudod"),
     Tree("/usr/libexec/jitsudo"),
+    Tree("/usr/libexec/jitsudo/jitsudo-restore"),
     Tree("/usr/libexec/sudo", needed=False),
     Tree("/usr/lib/python3/dist-packages/jitsudo"),
     Tree("/usr/share/jitsudo"),

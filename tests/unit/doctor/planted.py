@@ -186,6 +186,7 @@ def _product(host: Planted) -> None:
     host.put("/etc/jitsudo/policy.d/web.yaml", POLICY)
     for path in ("/usr/bin/jitsudo", "/usr/sbin/jitsudod", "/usr/libexec/jitsudo/jitsudo-edit"):
         host.put(path, "#!/usr/bin/python3 -I\n", 0o755)
+    host.put("/usr/libexec/jitsudo/jitsudo-restore", "#!/bin/sh\n", 0o755)
     host.put("/usr/libexec/jitsudo/jitsudo_sudo_plugin.py", "")
     host.put("/usr/libexec/jitsudo/__pycache__/jitsudo_sudo_plugin.cpython-311.pyc", "")
     host.put("/usr/lib/python3/dist-packages/jitsudo/__init__.py", "")
