@@ -361,3 +361,28 @@ def test_no_script_or_unit_names_a_manual_page_that_does_not_exist() -> None:
     for source in (ROOT / "systemd").iterdir():
         for page in re.findall(r"man:(jitsudo[\w-]*\(\d\))", source.read_text()):
             assert page in known, f"{source.name}: {page}"
+
+
+def said_by_the_code() -> str:
+    """Every text in the code that could be part of a sentence, in one piece; what is put into them is `…`."""
+    texts = []
+    for path in (ROOT / "src" / "jitsudo").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                texts.append("".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    texts += [path.read_text() for path in (ROOT / "systemd").glob("jitsudo-restore")]
+    texts += [path.read_text() for path in (ROOT / "sudo" / "native").glob("*.c")]
+    return "\n".join(texts)
+
+
+def test_every_message_of_the_troubleshooting_table_can_be_printed() -> None:
+    """Whoever looks for a message in the guide looks for one that exists; sudo's own is named as such."""
+    table = rows((DOCS / "administrators-guide.md").read_text(), "message")
+    assert len(table) > 10
+    said = said_by_the_code()
+    for message, (meaning, cure) in table.items():
+        assert cure
+        for part in message.split("…"):
+            assert meaning.startswith("sudo's own") or part.strip() in said, message
