@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass
 
@@ -143,7 +142,8 @@ class Allowing:
         """Scope and record, side by side; then look again whether everything still holds. Raises Failed, Denied."""
         try:
             recorded = self._state.begin(now, entries)
-            await asyncio.gather(self._state.durable(recorded), self._sessions.open(session, now))
+            await self._sessions.open(session, now)
+            await self._state.durable(recorded)
             where = session.login_scope
             if not (scopes.is_in(where, session.pid) if where else scopes.is_inside(session.id, session.pid)):
                 raise Failed(f"{session.service or 'sudo'} is not in its scope", "systemctl status jitsudo.slice")

@@ -129,7 +129,7 @@ class People:
         def run() -> None:
             settle: Callable[[], None]
             try:
-                settle = partial(answer.set_result, question(self._accounts))
+                settle = partial(answer.set_result, question(self._accounts.for_one_question()))
             except BaseException as error:  # noqa: BLE001  whatever it is, it is raised where the answer is awaited
                 settle = partial(answer.set_exception, error)
             with contextlib.suppress(RuntimeError):  # the daemon has stopped meanwhile

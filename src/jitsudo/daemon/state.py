@@ -222,7 +222,8 @@ class DaemonState:
     async def durable(done: asyncio.Future[None]) -> None:
         """Wait for what `begin` began. Raises Failed; a disk that hangs is one that fails."""
         try:
-            await asyncio.wait_for(done, RECORD_SECONDS)
+            async with asyncio.timeout(RECORD_SECONDS):
+                await done
         except TimeoutError:
             raise Failed(f"the record was not written within {RECORD_SECONDS:.0f} s", "is the disk hanging?") from None
 

@@ -44,6 +44,10 @@ class Accounts(ABC):
     def group_list(self, name: str, gid: int) -> list[int]:
         """The gids of all groups that list the user as a member, and `gid`."""
 
+    def for_one_question(self) -> Accounts:
+        """What to ask if a question has several parts."""
+        return self
+
     def by_name(self, name: str) -> Account | None:
         entry = self.passwd(name)
         if entry is None:
@@ -155,6 +159,34 @@ class SystemAccounts(Accounts):
 
     def group_list(self, name: str, gid: int) -> list[int]:
         return _SLOW.ask(("groups", name, gid), lambda: _group_list(name, gid))
+
+    def for_one_question(self) -> Accounts:
+        return OneView(self)
+
+
+class OneView(Accounts):
+    """Nothing is asked twice, and every part of a question sees the same. For one thread."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+        self._passwd: dict[str | int, pwd.struct_passwd | None] = {}
+        self._group: dict[str | int, grp.struct_group | None] = {}
+        self._lists: dict[tuple[str, int], list[int]] = {}
+
+    def passwd(self, key: str | int) -> pwd.struct_passwd | None:
+        if key not in self._passwd:
+            self._passwd[key] = self._accounts.passwd(key)
+        return self._passwd[key]
+
+    def group(self, key: str | int) -> grp.struct_group | None:
+        if key not in self._group:
+            self._group[key] = self._accounts.group(key)
+        return self._group[key]
+
+    def group_list(self, name: str, gid: int) -> list[int]:
+        if (name, gid) not in self._lists:
+            self._lists[name, gid] = self._accounts.group_list(name, gid)
+        return self._lists[name, gid]
 
 
 def _entry(by_name: Callable[[str], T], by_id: Callable[[int], T], key: str | int) -> T | None:

@@ -25,6 +25,7 @@ SOCKET: Final = "/run/systemd/journal/socket"
 CURSOR: Final = "journal"
 BATCH: Final = 64
 RETRY_SECONDS: Final = 0.25
+GATHER_SECONDS: Final = 0.005  # whoever waits for what was recorded is answered first, and several events go in one turn
 _SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
 
@@ -60,6 +61,7 @@ class JournalFeed:
             ledger.appended.clear()
             if self.send_pending():
                 await ledger.appended.wait()
+                await asyncio.sleep(GATHER_SECONDS)
             else:
                 await asyncio.sleep(RETRY_SECONDS)
 

@@ -11,7 +11,7 @@ from jitsudo.daemon import logins as module
 from jitsudo.daemon.logins import Logins
 from jitsudo.daemon.people import ASKING, People
 from jitsudo.errors import Failed
-from jitsudo.host.accounts import SystemAccounts
+from jitsudo.host.accounts import Accounts, SystemAccounts
 from jitsudo.types import Person, Uid, UserName
 
 
@@ -20,6 +20,9 @@ class Asked(SystemAccounts):
 
     def __init__(self) -> None:
         self.people: list[tuple[int, int | None]] = []
+
+    def for_one_question(self) -> Accounts:
+        return self
 
     def person(self, uid: Uid, login_uid: Uid | None) -> Person:
         self.people.append((uid, login_uid))

@@ -339,3 +339,20 @@ def test_files_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
     """Not an empty database."""
     with pytest.raises(Failed, match=r"passwd cannot be read"):
         LocalAccounts(tmp_path).by_name("root")
+
+
+def test_one_question_sees_one_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is asked twice in it, an entry that is missing included; the next question asks anew."""
+    asked: list[str | int] = []
+
+    def passwd(_self: SystemAccounts, key: str | int) -> pwd.struct_passwd | None:
+        asked.append(key)
+        return pwd.getpwuid(0) if key in (0, "root") else None
+
+    monkeypatch.setattr(SystemAccounts, "passwd", passwd)
+    for _ in range(2):
+        view = SystemAccounts().for_one_question()
+        assert view.person(Uid(0), None) == view.person(Uid(0), None)
+        assert view.by_name("nobody-of-that-name") is view.by_name("nobody-of-that-name") is None
+        assert view.by_name("root") == SystemAccounts().for_one_question().by_name("root")
+    assert [key for key in asked if key == "nobody-of-that-name"] == ["nobody-of-that-name"] * 2
