@@ -128,11 +128,6 @@ GROUPS: Final = {
     "shadow": "reads everybody's password hashes",
     "root": "writes what is writable for root's group",
     "staff": "writes /usr/local, where programs come from",
-    "sudo": "is named by Debian's sudoers and by polkit as administrators",
-    "wheel": "is named as administrators by many a sudoers and by polkit",
-    "admin": "is named as administrators by many a sudoers and by polkit",
-    "netdev": "changes the network",
-    "backup": "reads what root backs up",
 }
 READERS: Final = {
     "adm": "reads the logs of the system",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from jitsudo.doctor.findings import Kind, Seen, Severity
+from jitsudo.doctor.findings import Kind, Seen, Severity, Unknown
 from jitsudo.doctor.host import Entry, Host
 from jitsudo.doctor.people import group_members
 from jitsudo.doctor.registry import Check
@@ -20,6 +20,14 @@ ROOTS_CRONTAB: Final = "/var/spool/cron/crontabs/root"
 UNIT_FOLDERS: Final = ("/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
 PATH: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 OTHER_START: Final = ("/etc/rc.local", "/etc/profile", "/etc/bash.bashrc", "/root/.bashrc", "/root/.profile")
+CONFIG: Final = (
+    "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/sudoers", "/etc/doas.conf", "/etc/nsswitch.conf",
+    "/etc/ld.so.preload", "/etc/ld.so.conf", "/etc/environment", "/etc/login.defs", "/etc/subuid", "/etc/subgid",
+)  # fmt: skip
+CONFIG_FOLDERS: Final = (
+    "/etc/pam.d", "/etc/security", "/etc/sudoers.d", "/etc/polkit-1/rules.d", "/etc/ld.so.conf.d", "/etc/profile.d",
+    "/etc/udev/rules.d", "/etc/modprobe.d", "/etc/ssh", "/etc/ssh/sshd_config.d", "/etc/init.d", "/etc/apt/apt.conf.d",
+)  # fmt: skip
 MANY: Final = 10
 _ABSOLUTE: Final = re.compile(r"(?<![\w/.$~-])(/[A-Za-z0-9_./+@-]+)")
 _KERNELS: Final = ("/proc/", "/sys/", "/dev/", "/run/")
@@ -27,6 +35,8 @@ _ROOTS: Final = ("root", "0")
 
 JOB_FILE = Kind("door-job-file", Severity.PROBLEM, "others than root can change what root runs on its own (cron, units)")
 JOB_PROGRAM = Kind("door-job-program", Severity.PROBLEM, "root runs, on its own, a program that others can change")
+CONFIG_FILE = Kind("door-config-file", Severity.PROBLEM, "others than root can change a file that decides who is root")
+HASHES = Kind("door-password-hashes", Severity.PROBLEM, "others than root can read everybody's password hashes")
 IN_PATH = Kind("door-path-folder", Severity.PROBLEM, "others can put programs where root looks for them")
 IN_PATH_FILE = Kind("door-path-program", Severity.PROBLEM, "others can change a program where root looks for it")
 
@@ -143,16 +153,19 @@ def look_at_units(host: Host) -> Iterator[Seen | str]:
     seen: set[str] = set()
     count = 0
     for folder in UNIT_FOLDERS:
-        for name in host.names(folder):
-            if not name.endswith((".service", ".timer", ".socket", ".path", ".mount")) or name in seen:
+        names = host.names(folder)
+        for name in names:
+            if not name.endswith((".service", ".timer", ".socket", ".path", ".mount", ".service.d", ".conf")) or name in seen:
                 continue
             seen.add(name)
             path = f"{folder}/{name}"
+            if name.endswith(".d"):
+                names += [f"{name}/{one}" for one in host.names(path) if one.endswith(".conf")]
             why = writers.reason(path)
             if why and count < MANY:
                 count += 1
                 yield JOB_FILE.found(f"root runs what {path} says, and {why}", why.cure, path)
-            for command in _commands(host.lines(path)):
+            for command in _commands(_joined(host, path), _whose(host, name)):
                 for wrong in _programs(host, writers, path, command):
                     count += 1
                     if count <= MANY:
@@ -160,13 +173,47 @@ def look_at_units(host: Host) -> Iterator[Seen | str]:
     yield f"what {len(seen)} units run as root is root's alone to change"
 
 
-def _commands(lines: list[str]) -> list[str]:
+def _joined(host: Host, path: str) -> list[str]:
+    """The lines of a unit, those that a backslash continues in one."""
+    return [line.strip() for line in (host.read(path) or "").replace("\\\n", " ").splitlines()]
+
+
+def _whose(host: Host, name: str) -> list[str]:
+    """The lines of the unit that a drop-in belongs to; nothing for a unit, which says itself whose it is."""
+    unit = name.partition(".d/")[0] if name.endswith(".conf") else ""
+    return [line for folder in UNIT_FOLDERS for line in _joined(host, f"{folder}/{unit}")] if unit else []
+
+
+def _commands(lines: list[str], before: list[str]) -> list[str]:
     """What a unit executes as root (systemd.service(5)): nothing if it has another user, but for lines marked with + or !."""
-    user = next((line.partition("=")[2].strip() for line in lines if line.startswith("User=")), "root")
+    user = next((line.partition("=")[2].strip() for line in (*lines, *before) if line.startswith("User=")), "root")
     commands = [line.partition("=")[2].strip() for line in lines if re.match(r"Exec\w+\s*=", line)]
     if user not in ("", *_ROOTS):
         commands = [command for command in commands if re.match(r"[-@:|]*[+!]", command)]
     return [command.lstrip("-@:|+!") for command in commands]
+
+
+def look_at_config(host: Host) -> Iterator[Seen | str]:
+    writers = _Writers(host)
+    paths = [path for path in CONFIG if host.exists(path)]
+    paths += [f"{folder}/{name}" for folder in CONFIG_FOLDERS if host.exists(folder) for name in _shown(host, folder)]
+    for path in paths:
+        why = writers.reason(path)
+        if why:
+            yield CONFIG_FILE.found(f"{path} decides who is root, and {why}", why.cure, path)
+    for path in ("/etc/shadow", "/etc/gshadow"):
+        entry = host.entry(path)
+        if entry is not None and entry.mode & 0o007:
+            yield HASHES.found(f"{path} has mode {entry.mode_text}", f"chmod o-rwx {path}", path)
+    yield "what decides who is root is root's alone to change"
+
+
+def _shown(host: Host, folder: str) -> list[str]:
+    """What a folder holds, and the folder itself; nothing where only root may look, who sees it."""
+    try:
+        return [".", *host.names(folder)]
+    except Unknown:
+        return ["."]
 
 
 def look_at_path(host: Host) -> Iterator[Seen | str]:
@@ -194,5 +241,6 @@ def look_at_path(host: Host) -> Iterator[Seen | str]:
 CHECKS: Final = (
     Check("doors-cron", look_at_cron, (JOB_FILE, JOB_PROGRAM)),
     Check("doors-units", look_at_units, (JOB_FILE, JOB_PROGRAM)),
+    Check("doors-config", look_at_config, (CONFIG_FILE, HASHES)),
     Check("doors-path", look_at_path, (IN_PATH, IN_PATH_FILE)),
 )

@@ -49,6 +49,7 @@ OWNER = Kind("file-owner", Severity.PROBLEM, "something of jitsudo's belongs to 
 WRITABLE = Kind("file-writable", Severity.PROBLEM, "something of jitsudo's can be written by others than root")
 SECRET = Kind("file-readable", Severity.PROBLEM, "something that is for root alone can be read by others")
 ABOVE = Kind("folder-above-unsafe", Severity.PROBLEM, "a folder above something of jitsudo's is not root's alone to write")
+SHADOWED = Kind("package-shadowed", Severity.PROBLEM, "Python finds another jitsudo before the one that is installed")
 UNSEEN = Kind("files-many", Severity.NOTICE, "there are more files than could be looked at")
 
 
@@ -123,6 +124,16 @@ def look_above(host: Host) -> Iterator[Seen | str]:
     yield "every folder above them is root's alone to write"
 
 
+def look_at_package(host: Host) -> Iterator[Seen | str]:
+    """/usr/local comes before /usr on Debian's sys.path, also with -I (site(3) of Debian's python3)."""
+    for version in host.names("/usr/local/lib"):
+        path = f"/usr/local/lib/{version}/dist-packages/jitsudo"
+        if version.startswith("python3") and host.exists(path):
+            typed = shlex.quote(path)
+            yield SHADOWED.found(f"{path} is found before /usr/lib/python3/dist-packages/jitsudo", f"rm -r {typed}", path)
+    yield "Python finds the jitsudo that is installed"
+
+
 def _above(host: Host, folder: str) -> Iterator[Seen]:
     entry = host.target(folder)
     if entry is None:
@@ -166,6 +177,7 @@ FILES: Final = Area(
     "owners and modes of what is jitsudo's, and of the folders above",
     (
         Check("files", look_at_files, (MISSING, OWNER, WRITABLE, SECRET, UNSEEN)),
+        Check("package", look_at_package, (SHADOWED,)),
         Check("folders-above", look_above, (ABOVE,)),
     ),
 )

@@ -8,6 +8,7 @@ import os
 import signal
 import stat
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -77,6 +78,14 @@ def run_program(argv: Sequence[str], seconds: float, text: str = "") -> Ran:
     return Ran(program.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
 
 
+def _read(fd: int, limit: int) -> bytes:
+    """A file of /proc comes in pieces."""
+    found = b""
+    while len(found) < limit and (piece := os.read(fd, limit - len(found))):
+        found += piece
+    return found
+
+
 class Host:
     """One host. Paths are absolute and resolved below `root`; links do not lead out of it.
 
@@ -90,6 +99,8 @@ class Host:
         self.uid = os.geteuid() if uid is None else uid
         self.machine = os.uname().machine if machine is None else machine
         self._runner = runner
+        self._asked: dict[tuple[str, ...], Ran | Unknown | None] = {}
+        self._asking = threading.Lock()
 
     @property
     def is_root(self) -> bool:
@@ -117,10 +128,12 @@ class Host:
         """The text of a regular file, at most `limit` bytes of it; None if there is none."""
         try:
             fd = os.open(self.at(self.real(path)), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-            with open(fd, "rb") as file:
+            try:
                 if not stat.S_ISREG(os.fstat(fd).st_mode):
                     return None
-                return file.read(limit).decode(errors="surrogateescape")
+                return _read(fd, limit).decode(errors="surrogateescape")
+            finally:
+                os.close(fd)
         except OSError as error:
             self._absent(error, path)
             return None
@@ -229,6 +242,19 @@ class Host:
             raise Unknown(str(error)) from None
         except OSError as error:
             raise Unknown(f"{argv[0]} cannot be run: {error.strerror}") from None
+
+    def once(self, *argv: str) -> Ran | None:
+        """As `run`, for what several checks want to know: asked once, and not waited for again if no answer came."""
+        with self._asking:
+            if argv not in self._asked:
+                try:
+                    self._asked[argv] = self.run(*argv)
+                except Unknown as unknown:
+                    self._asked[argv] = unknown
+            answer = self._asked[argv]
+        if isinstance(answer, Unknown):
+            raise answer
+        return answer
 
     def require_root(self, what: str) -> None:
         """Raises Unknown for anybody but root."""

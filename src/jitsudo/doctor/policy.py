@@ -66,8 +66,7 @@ def look_at_validity(host: Host) -> Iterator[Seen | str]:
     if risky:
         yield LINT.found(f"{len(risky)} warnings about the policy, the first: {risky[0]}", "jitsudo policy check", FOLDER)
     if not checked.policy.roles:
-        cure = f"cp /usr/share/doc/jitsudo/examples/*.yaml {FOLDER}/   # edit them; then: jitsudo policy reload"
-        yield EMPTY.found(f"{FOLDER} defines no role", cure, FOLDER)
+        yield EMPTY.found(f"{FOLDER} defines no role", "jitsudo policy edit roles.yaml   # see jitsudo-policy(5)", FOLDER)
     yield f"the policy is valid: {len(checked.policy.roles)} roles"
 
 

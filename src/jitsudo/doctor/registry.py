@@ -66,16 +66,19 @@ def examine_areas(host: Host, areas: Sequence[Area], check_seconds: float = CHEC
     threading.Thread(target=_start_all, args=(host, runs, room), daemon=True).start()
     found: list[Finding] = []
     for run in runs:
-        found += _await(run, check_seconds, end)
+        found += _await(run, check_seconds, end, room)
     return sorted(found, key=lambda one: one.severity.rank)
 
 
-def _await(run: _Run, check_seconds: float, end: float) -> list[Finding]:
+def _await(run: _Run, check_seconds: float, end: float, room: threading.Semaphore) -> list[Finding]:
     """What a check found, or that it took too long; the thread of one that hangs is left behind and dies with the process."""
     while not run.done.wait(0.01 if not run.started else max(0.0, min(run.started + check_seconds, end) - time.monotonic())):
         now = time.monotonic()
         if now >= end or (run.started and now >= run.started + check_seconds):
-            why = f"took longer than {check_seconds:g} s" if run.started else f"not begun within {WHOLE_SECONDS:g} s"
+            why = f"not done within {WHOLE_SECONDS:g} s, with all that came before"
+            if now < end:
+                why = f"took longer than {check_seconds:g} s"
+                room.release()  # another may begin in its place
             return [Finding(run.check.name, Severity.UNKNOWN, run.area, why)]
     return run.found
 

@@ -12,6 +12,7 @@ from jitsudo.doctor.sudoconf import SUDO_CONF, active_front_end, plugins
 
 STATE: Final = "/var/lib/jitsudo/setup/state"
 MODES: Final = ("off", "observe", "unconfirmed", "enabled")
+TIMER: Final = "jitsudo-rollback.timer"
 ROLLBACK: Final = "jitsudo setup rollback"
 
 UNCONFIRMED = Kind("setup-unconfirmed", Severity.WARNING, "jitsudo was enabled and is not confirmed: all is put back soon")
@@ -19,6 +20,7 @@ DAMAGED = Kind("setup-state-damaged", Severity.PROBLEM, "what setup remembers ca
 UNDONE = Kind("setup-undone", Severity.PROBLEM, "setup enabled a front end, but sudo.conf does not name it: sudoers decides")
 FOREIGN = Kind("setup-by-hand", Severity.NOTICE, "the front end was put into sudo.conf by hand: setup cannot take it back")
 NOT_OBSERVING = Kind("setup-not-observing", Severity.WARNING, "setup says that it observes, but sudo.conf names no observer")
+NO_TIMER = Kind("setup-no-timer", Severity.PROBLEM, "jitsudo is not confirmed, and the timer that puts all back does not run")
 HALF = Kind("setup-interrupted", Severity.PROBLEM, "setup was interrupted in the middle of a change")
 
 
@@ -52,6 +54,9 @@ def look_at_state(host: Host) -> Iterator[Seen | str]:
         yield UNCONFIRMED.found(
             "jitsudo was enabled and waits to be confirmed from a second session", "jitsudo setup confirm", STATE
         )
+        ran = host.run("/usr/bin/systemctl", "is-active", TIMER)
+        if ran is not None and ran.status == 3:  # systemctl(1): not active
+            yield NO_TIMER.found(f"{TIMER} is {ran.out.strip()}", f"systemctl enable --now {TIMER}", TIMER)
     if mode in ("unconfirmed", "enabled") and wanted in ("python", "native") and active != wanted:
         what = f"setup enabled the {wanted} plugin, and {SUDO_CONF} names {active or 'none of ours'}"
         yield UNDONE.found(what, f"jitsudo setup enable --front-end {wanted}", SUDO_CONF)
@@ -67,5 +72,5 @@ def look_at_state(host: Host) -> Iterator[Seen | str]:
 AREA: Final = Area(
     "setup",
     "where setup stands",
-    (Check("setup", look_at_state, (UNCONFIRMED, DAMAGED, UNDONE, FOREIGN, NOT_OBSERVING, HALF)),),
+    (Check("setup", look_at_state, (UNCONFIRMED, DAMAGED, UNDONE, FOREIGN, NOT_OBSERVING, NO_TIMER, HALF)),),
 )

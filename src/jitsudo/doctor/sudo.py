@@ -30,7 +30,7 @@ NOSUID = Kind("sudo-nosuid", Severity.PROBLEM, "sudo lies on a file system where
 
 def version_of(host: Host) -> tuple[int, int, int] | None:
     """The version that /usr/bin/sudo says it is; None for another variant. Unknown if it does not say."""
-    ran = host.run(SUDO, "-V")
+    ran = host.once(SUDO, "-V")
     text = "" if ran is None else ran.out + ran.err
     match = _VERSION.search(text)
     if match is not None:
@@ -45,7 +45,7 @@ def is_rust(host: Host) -> bool:
     where = host.real(SUDO)
     if "sudo-rs" in where or "/cargo/" in where:
         return True
-    ran = host.run(SUDO, "-V")
+    ran = host.once(SUDO, "-V")
     return ran is not None and ran.out.startswith("sudo-rs")
 
 

@@ -122,6 +122,24 @@ def unit_job(host: Planted) -> None:
     host.chmod("/opt/own", 0o777)
 
 
+def continued_job(host: Planted) -> None:
+    unit_job(host)
+    host.put("/etc/systemd/system/own.service", "[Service]\nExecStart=/bin/sh -c \\\n  '/opt/own/run'\n")
+
+
+def dropin_job(host: Planted) -> None:
+    unit_job(host)
+    host.remove("/etc/systemd/system/own.service")
+    host.put("/usr/lib/systemd/system/their.service", "[Service]\nExecStart=/usr/bin/true\n")
+    host.put("/etc/systemd/system/their.service.d/x.conf", "[Service]\nExecStartPre=+/opt/own/run\n")
+
+
+def dropin_of_others(host: Planted) -> None:
+    dropin_job(host)
+    host.append("/usr/lib/systemd/system/their.service", "User=alice\n")
+    host.put("/etc/systemd/system/their.service.d/x.conf", "[Service]\nExecStartPre=/opt/own/run\n")
+
+
 def slow(host: Planted) -> None:
     def answer(_argv: object) -> Ran:
         host.skip(0.6)
@@ -184,6 +202,8 @@ PLANTINGS: list[Planting] = [
     ("file-owner", lambda h: h.owners.update({WEB: 1001}), "files", "uid 1001"),
     ("file-writable", lambda h: h.chmod("/usr/libexec/jitsudo", 0o775), "files", "/usr/libexec/jitsudo"),
     ("file-readable", lambda h: h.chmod("/var/lib/jitsudo/ledger.db", 0o644), "files", "ledger.db"),
+    ("package-shadowed", lambda h: h.put("/usr/local/lib/python3.11/dist-packages/jitsudo/__init__.py"), "package",
+     "/usr/local/lib/python3.11"),
     ("folder-above-unsafe", lambda h: h.chmod("/usr/lib/python3", 0o777), "folders-above", "/usr/lib/python3"),
     ("folder-above-unsafe", lambda h: h.owners.update({"/etc": 7}), "folders-above", "uid 7"),
     ("key-missing", lambda h: h.remove("/var/lib/jitsudo/host_key"), "keys", "host_key"),
@@ -273,6 +293,8 @@ PLANTINGS: list[Planting] = [
     ("root-no-console", lambda h: h.put("/etc/passwd", "root:x:0:0::/root:/usr/sbin/nologin\n"), "root-way-in", "nologin"),
     ("root-no-console", lambda h: h.put("/etc/securetty", ""), "root-way-in", "securetty"),
     ("setup-unconfirmed", setup("mode unconfirmed\nfront_end native\nstep none\n"), "setup", "second session"),
+    ("setup-no-timer", lambda h: (setup("mode unconfirmed\nfront_end native\n")(h),
+     h.says("/usr/bin/systemctl is-active jitsudo-rollback.timer", "inactive\n", 3)), "setup", "inactive"),
     ("setup-state-damaged", setup("mode enabled\nmode off\n"), "setup", "setup/state"),
     ("setup-undone", lambda h: h.put("/etc/sudo.conf", ""), "setup", "native"),
     ("setup-by-hand", setup_by_hand, "setup", "native"),
@@ -303,6 +325,12 @@ PLANTINGS: list[Planting] = [
     ("door-job-file", lambda h: h.owners.update({"/usr/lib/systemd/system/jitsudod.service": 3}), "doors-units", "uid 3"),
     ("door-job-program", job, "doors-cron", "/usr/local/bin/job"),
     ("door-job-program", unit_job, "doors-units", "/opt/own"),
+    ("door-job-program", continued_job, "doors-units", "/opt/own"),
+    ("door-job-program", dropin_job, "doors-units", "/opt/own"),
+    ("door-config-file", lambda h: (h.put("/etc/profile.d/x.sh"), h.chmod("/etc/profile.d/x.sh", 0o666)), "doors-config",
+     "/etc/profile.d/x.sh"),
+    ("door-config-file", lambda h: h.owners.update({"/etc/pam.d": 1001}), "doors-config", "uid 1001"),
+    ("door-password-hashes", lambda h: h.chmod("/etc/shadow", 0o644), "doors-config", "0644"),
     ("door-path-folder", lambda h: h.folder("/usr/local/sbin", 0o777), "doors-path", "/usr/local/sbin"),
     ("door-path-program", lambda h: h.owners.update({"/usr/bin/true": 44}), "doors-path", "uid 44"),
 ]  # fmt: skip
@@ -426,6 +454,7 @@ HARMLESS: list[tuple[str, Callable[[Planted], object], str]] = [
      "doors-cron"),
     ("a unit with a user of its own", lambda h: (unit_job(h), h.append("/etc/systemd/system/own.service", "User=alice\n")),
      "doors-units"),
+    ("a drop-in for a unit with a user of its own", dropin_of_others, "doors-units"),
     ("a drop-in that changes no cage", lambda h: h.put("/etc/systemd/system/jitsudod.service.d/x.conf", "[Unit]\nAfter=a\n"),
      "units"),
     ("an optional module that is missing", lambda h: h.append("/etc/pam.d/su", "-session optional pam_gone.so\n"),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from jitsudo.doctor import registry
 from jitsudo.doctor.findings import Severity, Unknown
-from jitsudo.doctor.host import Host, run_program
+from jitsudo.doctor.host import Host, Ran, run_program
 from jitsudo.doctor.people import listed
 from jitsudo.doctor.registry import Area, Check, examine_areas, select
 from jitsudo.errors import InvalidValue
@@ -79,6 +79,18 @@ def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
     assert Host(tmp_path).read("/f") is None
 
 
+def test_a_folder_is_no_file_to_read(tmp_path: Path) -> None:
+    """Whatever its name looks like."""
+    (tmp_path / "x.service").mkdir()
+    assert Host(tmp_path).read("/x.service") is None
+
+
+def test_at_most_so_much_is_read(tmp_path: Path) -> None:
+    """A file that never ends is cut off."""
+    (tmp_path / "zero").write_bytes(b"x" * 100_000)
+    assert len(Host(tmp_path).read("/zero", 70_000) or "") == 70_000
+
+
 def test_a_folder_that_may_not_be_read_needs_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not look empty."""
 
@@ -142,7 +154,29 @@ def test_the_whole_ends_in_time_though_every_check_hangs(monkeypatch: pytest.Mon
     assert time.monotonic() - begun < 2
     assert len(found) == 12
     assert {one.severity for one in found} == {Severity.UNKNOWN}
-    assert found[-1].found == "not begun within 0.5 s"
+    assert {one.found for one in found} == {"not done within 0.5 s, with all that came before"}
+
+
+def test_checks_that_hang_leave_room_for_others() -> None:
+    """More of them than run at once, and what comes after is examined all the same."""
+    area = Area("x", "", (*(Check(f"hangs-{n}", hanging, ()) for n in range(6)), Check("fine", fine, ())))
+    found = examine_areas(Host(), [area], check_seconds=0.2)
+    assert [one.found for one in found if one.code == "fine"] == ["fine"]
+
+
+def test_what_several_checks_want_to_know_is_asked_once() -> None:
+    """And what did not answer is not waited for a second time."""
+    asked = []
+
+    def late(argv: Sequence[str], _seconds: float, _text: str) -> Ran:
+        asked.append(argv)
+        raise TimeoutError("late")
+
+    host = Host(runner=late)
+    for _ in range(3):
+        with pytest.raises(Unknown, match="late"):
+            host.once("/usr/bin/sudo", "-V")
+    assert asked == [("/usr/bin/sudo", "-V")]
 
 
 def test_an_area_that_does_not_exist_names_those_that_do() -> None:
