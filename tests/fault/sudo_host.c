@@ -1,14 +1,28 @@
 /*
- * sudo as far as a policy plugin sees it, for tests: sudo_host PLUGIN SYMBOL COMMAND...
- * Opens the plugin, asks it about the command, and writes what came back: "check CODE", then command_info, argv and
- * environment, a line each, where the code is 1. Exits with 0 only then. What the plugin says goes to standard output.
+ * sudo as far as a policy plugin sees it, for tests: sudo_host PLUGIN SYMBOL UID COMMAND...
+ * Opens the plugin, asks it on behalf of UID about the command, begins the session and closes it. Writes "check CODE", after an
+ * allow "init CODE" and, if both are 1, what would run: command_info, argv and environment, a line each. Exits with 0 only then.
+ * What the plugin says goes to standard output; each question is answered. PAM follows a script: see fake_pam.c.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
 #include <sudo_plugin.h>
+
+#define WORDS 4 /* before the command's own */
+
+static uid_t caller;
+
+__attribute__((visibility("default"))) uid_t getuid(void)
+{
+    return caller;
+}
 
 static int print(int kind, const char *format, ...)
 {
@@ -23,11 +37,15 @@ static int print(int kind, const char *format, ...)
 static int converse(int count, const struct sudo_conv_message messages[], struct sudo_conv_reply replies[],
     struct sudo_conv_callback *callback)
 {
-    (void)replies;
     (void)callback;
-    for (int i = 0; i < count; i++)
-        printf("%s", messages[i].msg);
-    return -1;
+    for (int i = 0; i < count; i++) {
+        int kind = messages[i].msg_type & 0xff;
+        if (kind == SUDO_CONV_PROMPT_ECHO_OFF || kind == SUDO_CONV_PROMPT_ECHO_ON)
+            replies[i].reply = strdup("secret");
+        else
+            printf("%s", messages[i].msg);
+    }
+    return 0;
 }
 
 static void show(const char *what, char *const *vector)
@@ -36,31 +54,39 @@ static void show(const char *what, char *const *vector)
         printf("%s %s\n", what, *vector);
 }
 
+static int run(struct policy_plugin *policy, int argc, char **argv)
+{
+    static char *nothing[] = {NULL}, **info, **arguments, **environment; /* kept to the end, as sudo does */
+    const char *words = NULL;
+    int code = policy->check_policy(argc, argv, nothing, &info, &arguments, &environment, &words);
+    printf("check %d\n", code);
+    if (code == 1) {
+        code = policy->init_session(getpwuid(0), &environment, &words);
+        printf("init %d\n", code);
+    }
+    if (code != 1)
+        return code; /* sudo calls no close then */
+    show("info", info);
+    show("argv", arguments);
+    show("env", environment);
+    policy->close(0, 0);
+    return code;
+}
+
 int main(int argc, char **argv)
 {
     char *settings[] = {(char[]){"progname=sudo"}, (char[]){"plugin_dir=/usr/libexec/sudo/"}, NULL};
     char *user_info[] = {(char[]){"user=alice"}, (char[]){"uid=1000"}, (char[]){"gid=1000"}, (char[]){"pid=1"}, NULL};
     char *user_env[] = {(char[]){"TERM=xterm"}, (char[]){"ODD=\xff"}, NULL};
-    char *nothing[] = {NULL};
-    char **info = NULL, **arguments = NULL, **environment = NULL;
     const char *words = NULL;
-    void *plugin = argc < 4 ? NULL : dlopen(argv[1], RTLD_NOW);
+    void *plugin = argc <= WORDS ? NULL : dlopen(argv[1], RTLD_NOW);
     struct policy_plugin *policy = plugin == NULL ? NULL : dlsym(plugin, argv[2]);
     if (policy == NULL) {
-        fprintf(stderr, "%s\n", argc < 4 ? "usage" : dlerror());
+        fprintf(stderr, "%s\n", argc <= WORDS ? "usage" : dlerror());
         return 97;
     }
+    caller = (uid_t)strtoul(argv[3], NULL, 10);
     int opened = policy->open(SUDO_API_VERSION, converse, print, settings, user_info, user_env, NULL, &words);
-    int code = -3;
-    if (opened == 1)
-        code = policy->check_policy(argc - 3, argv + 3, nothing, &info, &arguments, &environment, &words);
-    printf("open %d\ncheck %d\n", opened, code);
-    if (code == 1) {
-        show("info", info);
-        show("argv", arguments);
-        show("env", environment);
-    }
-    if (opened == 1)
-        policy->close(0, 0);
-    return code == 1 ? 0 : 1;
+    printf("open %d\n", opened);
+    return opened == 1 && run(policy, argc - WORDS, argv + WORDS) == 1 ? 0 : 1;
 }

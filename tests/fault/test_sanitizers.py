@@ -28,6 +28,13 @@ ALLOW = answer({
     ],
     "env": ["PATH=/usr/bin"],
 })  # fmt: skip
+STARTED = answer({"verdict": "allow"})
+PASSWORD = answer({
+    "verdict": "challenge", "challenge": {
+        "service": "jitsudo-sudo", "user": "alice", "prompt": "Password of alice: ", "tries": 2, "keys": None, "nonce": None,
+        "kind": "authenticate", "message": "prove it",
+    },
+})  # fmt: skip
 Host = Callable[..., subprocess.CompletedProcess[bytes]]
 
 
@@ -37,12 +44,14 @@ def built(tmp_path_factory: pytest.TempPathFactory, sanitize: str) -> Path:
     (made / "run").mkdir(mode=0o755)
     (made / "cgroup").write_text("0::/jitsudo.slice/S-ZZZZZZZZ.scope\n")
     (made / "pam.d").mkdir()
+    (made / "pam.d" / "jitsudo-sudo").touch()
+    (made / "pam.script").write_text("authenticate 0 1 Password: \nenv PAM_SAYS=so\n")
     stack = f"{made}/pam/pam_jitsudo.so socket={made}/run/decide timeout=5"
     for service in ("su", "sshd"):
         lines = [f"{kind} required {stack}\n" for kind in ("auth", "account", "session", "password")]
         (made / "pam.d" / service).write_text("".join(lines))
     named = {"RUN": f'"{made}/run"', "OWNER": "0", "CGROUP": f'"{made}/cgroup"', "LOG": f'"{made}/log"'}
-    named |= {"SUDO_CONF": f'"{made}/sudo.conf"', "PAM_FOLDERS": f'"{made}/none"'}
+    named |= {"SUDO_CONF": f'"{made}/sudo.conf"', "PAM_FOLDERS": f'"{made}/pam.d"'}
     for part in ("pam", "sudo"):
         (made / part).mkdir()
     build("pam", made / "pam", f"SANITIZE={sanitize}")
@@ -65,7 +74,10 @@ def run(place: Path) -> Iterator[Host]:
     prefix = VALGRIND if place.name.startswith("plain") else []
 
     def run_host(program: str, *words: str) -> subprocess.CompletedProcess[bytes]:
-        environment = {"PATH": "/usr/bin:/bin", "ASAN_OPTIONS": "exitcode=77", "UBSAN_OPTIONS": "exitcode=77"}
+        environment = {
+            "PATH": "/usr/bin:/bin", "ASAN_OPTIONS": "exitcode=77", "UBSAN_OPTIONS": "exitcode=77",
+            "FAKE_PAM": str(place / "pam.script"), "FAKE_PAM_LOG": str(place / "pam.log"),
+        }  # fmt: skip
         command = [*prefix, str(place / program), *words]
         finished = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
@@ -113,11 +125,28 @@ def test_the_module_refuses_nonsense(run: Host, place: Path) -> None:
 
 def test_the_plugin_allows_and_denies(run: Host, place: Path) -> None:
     """One exact allow runs, with bytes that are not UTF-8; nothing else does."""
-    with serving(place, ALLOW, answer({})):
-        assert b"argv \xff\n" in run("sudo_host", f"{place}/sudo/jitsudo_native.so", "jitsudo_native", "id", "\xff").stdout
+    with serving(place, ALLOW, STARTED, answer({})):
+        assert b"argv \xff\n" in run("sudo_host", f"{place}/sudo/jitsudo_native.so", "jitsudo_native", "0", "id", "\xff").stdout
     for step in (DENY, REFUSED, hang_up):
         with serving(place, step):
-            assert run("sudo_host", f"{place}/sudo/jitsudo_native.so", "jitsudo_native", "id").returncode == 1
+            assert run("sudo_host", f"{place}/sudo/jitsudo_native.so", "jitsudo_native", "0", "id").returncode == 1
+
+
+def test_the_plugin_proves_begins_and_ends(run: Host, place: Path) -> None:
+    """Somebody who is not root: a password, the account, PAM's session, and what it adds; refused at each of these."""
+    plugin = (f"{place}/sudo/jitsudo_native.so", "jitsudo_native", "1000", "id")
+    with serving(place, PASSWORD, ALLOW, STARTED, answer({})):
+        assert b"env PAM_SAYS=so\n" in run("sudo_host", *plugin).stdout
+    with serving(place, PASSWORD, ALLOW, DENY):
+        assert b"init 0\n" in run("sudo_host", *plugin).stdout
+    before = (place / "pam.script").read_text()
+    try:
+        for step in ("started", "authenticate", "acct_mgmt", "open_session"):
+            (place / "pam.script").write_text(f"{step} 4\n{step} 4\n")
+            with serving(place, PASSWORD, ALLOW, STARTED, answer({})):
+                assert run("sudo_host", *plugin).returncode == 1
+    finally:
+        (place / "pam.script").write_text(before)
 
 
 def test_the_plugin_denies_nonsense(run: Host, place: Path) -> None:
@@ -125,5 +154,5 @@ def test_the_plugin_denies_nonsense(run: Host, place: Path) -> None:
     frames = list(NONSENSE.values())
     for frame in frames if place.name.startswith("sanitized") else frames[::8]:
         with serving(place, send(frame)):
-            done = run("sudo_host", f"{place}/sudo/jitsudo_native.so", "jitsudo_native", "id")
+            done = run("sudo_host", f"{place}/sudo/jitsudo_native.so", "jitsudo_native", "0", "id")
         assert (done.returncode, b"check 0\n" in done.stdout) == (1, True)

@@ -252,10 +252,13 @@ class ScriptedDaemon:
                 call = json.loads(frame)
                 names = call["parameters"].get("descriptors", [])
                 self.calls.append(Call(call["method"], call["parameters"], dict(zip(names, inodes, strict=True)), number))
-                step = self.script.pop(0) if self.script else silence
-                step(connection)
+                self.next_step(call["method"])(connection)
         except OSError:
             return
+
+    def next_step(self, _method: str) -> Step:
+        """What comes now."""
+        return self.script.pop(0) if self.script else silence
 
     @staticmethod
     def _frame(connection: socket.socket) -> tuple[bytes, list[tuple[int, int]]]:
@@ -271,3 +274,15 @@ class ScriptedDaemon:
                 return b"", []
             data += chunk
         return data[:-1], inodes
+
+
+@dataclass
+class AnsweringDaemon(ScriptedDaemon):
+    """Does the same for each call of one method, however many come; for others it is silent."""
+
+    script: list[Step] = field(default_factory=list)
+    by_method: dict[str, Step] = field(default_factory=dict)
+
+    def next_step(self, method: str) -> Step:
+        """What that method is answered with."""
+        return self.by_method.get(method.rpartition(".")[2], silence)
