@@ -60,7 +60,7 @@ def _everybody(host: Host, rules: dict[str, Any]) -> dict[str, int]:
     groups = group_members(host, *sorted({name[1:] for name in names if name.startswith("%")}))
     found: dict[str, int] = {}
     for name in names:
-        if name.startswith("%"):
+        if name.startswith("%") and name[1:2] not in ("#", ":"):  # those two are no names that could be looked up
             members = groups.get(name[1:], frozenset()) - {"root"}
             if not members:
                 continue

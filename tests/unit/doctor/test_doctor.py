@@ -18,6 +18,7 @@ from jitsudo.doctor.examination import AREAS, examine, kinds
 from jitsudo.doctor.findings import Finding, Severity, Unknown
 from jitsudo.doctor.host import Host, Ran
 from jitsudo.doctor.policy import read_host_policy
+from jitsudo.doctor.recommend import recommend
 from jitsudo.doctor.registry import Check, examine_areas
 
 INFO = ok(version=__version__)
@@ -586,3 +587,115 @@ def test_every_finding_is_in_the_documentation() -> None:
         every = dict.fromkeys(kind for check in area.checks for kind in check.kinds)
         assert rows == [f"| `{kind.code}` | {kind.severity} | {kind.meaning} |" for kind in every]
         assert f"Checks: {', '.join(f'`{check.name}`' for check in area.checks)}." in part
+
+
+# -- what is read in more than one way -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        ("account include gate\n", "pam-jitsudo-not-required"),
+        ("account substack gate\n", "pam-jitsudo-not-required"),
+        ("@include gate\n", "pam-jitsudo-not-required"),
+        ("account [success=ok default=ignore] pam_jitsudo.so\n", "pam-jitsudo-not-required"),
+        ("account [success=done default=ignore] pam_permit.so\naccount required pam_jitsudo.so\n", "pam-jitsudo-bypassed"),
+        ("account sufficient pam_permit.so\naccount include strict\n", "pam-jitsudo-bypassed"),
+    ],
+)
+def test_pam_stacks_are_read_as_pam_reads_them(lines: str, code: str, host: Planted) -> None:
+    """pam.conf(5): includes of one kind and of all, controls as a word and in brackets."""
+    host.put("/etc/pam.d/gate", "account optional pam_jitsudo.so\n")
+    host.put("/etc/pam.d/strict", "account required pam_jitsudo.so\n")
+    host.put("/etc/pam.d/su", lines)
+    host.put("/etc/pam.d/loop", "@include loop\n")
+    found = {(one.code, "su" in one.found) for one in host.findings("pam-jitsudo")}
+    assert (code, True) in found
+
+
+SPECS = """{
+  "User_Aliases": {"OPS": [{"username": "alice"}, {"useralias": "MORE"}], "MORE": [{"usergroup": "web"}, {"useralias": "OPS"}]},
+  "User_Specs": [
+    {"User_List": [{"useralias": "OPS"}, {"userid": 1005}, {"usergid": 27}, {"netgroup": "admins"}]},
+    {"User_List": [{"username": "alice"}, {"username": "bob", "negated": true}, {"username": "ALL"}, {"userid": 0}]}
+  ]
+}"""
+
+
+def test_users_of_sudoers_are_found_behind_aliases_and_in_each_notation(host: Planted) -> None:
+    """In the notation of sudoers; who is excluded and root are not."""
+    host.says("/usr/bin/cvtsudoers", SPECS)
+    found = {one.subject: one.found for one in host.findings("doors-sudoers")}
+    assert set(found) == {"alice", "%web (alice, bob)", "#1005", "%#27", "+admins", "ALL"}
+    assert found["alice"] == "/etc/sudoers has 2 rules for alice"
+
+
+def test_sudoers_that_cannot_be_converted_is_unknown_without_the_converter(host: Planted) -> None:
+    """Nothing is guessed."""
+    del host.programs["/usr/bin/cvtsudoers"]
+    assert [(one.severity, one.found) for one in host.findings("doors-sudoers")] == [
+        (Severity.UNKNOWN, "there is no /usr/bin/cvtsudoers")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("planting", "front_end", "why"),
+    [
+        (no_action, "native", "ships no Python plugins"),
+        (rust, "pam", "sudo-rs"),
+        (lambda h: h.remove("/usr/bin/sudo"), "pam", "no sudo"),
+        (lambda h: (h.remove("/usr/bin/sudo"), h.put("/usr/lib/cargo/bin/sudo", "", 0o4755),
+                    h.symlink("/usr/bin/sudo", "/usr/lib/cargo/bin/sudo")), "pam", "sudo-rs"),
+        (python_front_end, "native", "ships no Python plugins"),  # built here, of no package
+        (lambda h: (python_front_end(h), h.says("/usr/bin/dpkg-query -S", "sudo-python: x\n")), "native", "two interpreters"),
+        (lambda h: (python_front_end(h), h.says("/usr/bin/dpkg-query -S", "sudo-python: x\n"),
+                    h.remove("/usr/libexec/sudo/jitsudo_native.so")), "python", "native one is not installed"),
+        (lambda h: (python_front_end(h), h.programs.pop("/usr/bin/dpkg-query -S"), h.says("/usr/bin/rpm -qf", "sudo-python\n"),
+                    h.remove("/usr/libexec/sudo/jitsudo_native.so")), "python", "native one is not installed"),
+    ],
+)  # fmt: skip
+def test_the_front_end_that_is_recommended_follows_the_host(
+    planting: Callable[[Planted], object], front_end: str, why: str, host: Planted
+) -> None:
+    """docs/front-ends.md has the table."""
+    planting(host)
+    best = recommend(host)
+    assert (best.front_end, why in best.why) == (front_end, True), best
+
+
+def test_polkit_of_before_has_its_administrators_in_key_files(host: Planted) -> None:
+    """AdminIdentities; the last file counts (pklocalauthority(8))."""
+    host.put("/etc/polkit-1/localauthority.conf.d/50-a.conf", "[Configuration]\nAdminIdentities=unix-user:0\n")
+    text = "[Configuration]\nAdminIdentities=unix-user:alice;unix-group:web\n"
+    host.put("/etc/polkit-1/localauthority.conf.d/60-b.conf", text)
+    assert [one.subject for one in host.findings("doors-polkit")] == ["alice", "web"]
+
+
+def test_a_key_file_that_is_none_is_passed_over(host: Planted) -> None:
+    """Polkit does not read it either."""
+    host.put("/var/lib/polkit-1/localauthority/50-local.d/a.pkla", "no section = here\n")
+    assert [one.severity for one in host.findings("doors-polkit")] == [Severity.OK]
+
+
+def test_sshd_that_does_not_say_is_read_from_its_files(host: Planted) -> None:
+    """The first value counts, and drop-ins come first."""
+    host.says("/usr/sbin/sshd -T", "", 255)
+    host.put("/etc/ssh/sshd_config.d/a.conf", "PermitRootLogin=yes\n")
+    assert [one.code for one in host.findings("doors-ssh")] == ["door-ssh-root-password"]
+    host.put("/etc/ssh/sshd_config.d/a.conf", "PermitRootLogin no\n")
+    assert [one.severity for one in host.findings("doors-ssh")] == [Severity.OK]
+
+
+def test_the_cure_of_a_slow_directory_is_that_directorys(host: Planted) -> None:
+    """By nsswitch.conf."""
+    host.programs["/usr/bin/getent"] = TimeoutError("late")
+    for services, cure in (("files sss", "sssctl"), ("files ldap", "nslcd"), ("files", "nsswitch.conf")):
+        host.put("/etc/nsswitch.conf", f"passwd: {services}\n")
+        assert all(cure in (one.cure or "") for one in host.findings("users"))
+
+
+def test_a_sudo_that_says_no_version_is_unknown(host: Planted) -> None:
+    """Another program under its name, or one that fails."""
+    host.says("/usr/bin/sudo -V", "", 1, "sudo: no new privileges\n")
+    found = host.findings("sudo-version")
+    assert [(one.severity, "no new privileges" in one.found) for one in found] == [(Severity.UNKNOWN, True)]
