@@ -68,7 +68,8 @@ class Terminal:
         self._who = who
         self._shell = host.spawn(who, "/bin/bash", "--norc", timeout=SECONDS)
         self._shell.expect(r"[#$] ")
-        self._shell.sendline("bind 'set enable-bracketed-paste off'; stty -echo cols 200; export TERM=dumb NO_COLOR=1; cd; PS1='<at''home>'")
+        self._shell.sendline("bind 'set enable-bracketed-paste off'; stty -echo cols 200; export TERM=dumb NO_COLOR=1; cd")
+        self._shell.sendline("PS1='<at''home>'")
         self._shell.expect_exact("<athome>")
 
     def type(self, command: str) -> list[str]:
