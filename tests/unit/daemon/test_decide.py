@@ -23,6 +23,7 @@ from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.identity import load_identity
 from jitsudo.daemon.observations import Observations
+from jitsudo.daemon.observing import Observing
 from jitsudo.daemon.people import People
 from jitsudo.daemon.policyloading import PolicyLoading
 from jitsudo.daemon.server import Limits, Server
@@ -111,6 +112,8 @@ class ScopesThat(SystemManager):
 
 
 class World:
+    observing: Observing | None = None
+
     def __init__(self, folder: Path, state: DaemonState, granting: Granting, sessions: Sessions, manager: ScopesThat) -> None:
         self.folder, self.state, self.granting, self.sessions, self.manager = folder, state, granting, sessions, manager
 
@@ -228,7 +231,9 @@ async def a_world() -> AsyncIterator[World]:
             interface.set_result(served)
             tasks.append(asyncio.create_task(Server(name_, listener, limits, lambda peer: peer.uid, interface).run()))
         try:
-            yield World(folder, state, granting, sessions, manager)
+            world = World(folder, state, granting, sessions, manager)
+            world.observing = decide.observing
+            yield world
         finally:
             for task in tasks:
                 task.cancel()
