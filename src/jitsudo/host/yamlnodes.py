@@ -66,31 +66,38 @@ class _Builder:
         name = self._name
         roots: list[Node] = []
         # Of each open collection: its place, whether it is a mapping, its items (a mapping's keys and values in turn).
-        open_: list[tuple[Pos, bool, list[Node]]] = []
+        open_: list[tuple[Pos, bool, list[Any]]] = []
         items, in_mapping = roots, False
         while True:
             event = next_event()
             kind = type(event)
             if kind is yaml.ScalarEvent:
-                mark = event.start_mark
+                mark, text = event.start_mark, event.value
                 pos: Pos = _new(Pos, (name, mark.line + 1, mark.column + 1))
-                style = event.style
-                if event.anchor is not None or event.tag is not None or event.value == "<<":
+                if event.anchor is not None or event.tag is not None or text == "<<":
                     self._refuse_extras(event, pos, is_key=in_mapping and not len(items) % 2)
-                items.append(_new(Scalar, (pos, intern(event.value), not style)))
+                items.append(_new(Scalar, (pos, intern(text), not event.style)))
+            elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+                pos, was_mapping, done = open_.pop()
+                # The keys of a mapping are scalars: that is seen to where a collection starts.
+                closed: Node = (
+                    _new(Mapping, (pos, tuple(zip(done[::2], done[1::2], strict=True))))
+                    if was_mapping
+                    else _new(Sequence, (pos, tuple(done)))
+                )
+                _, in_mapping, items = open_[-1] if open_ else (None, False, roots)
+                items.append(closed)
             elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
-                pos = self._pos(event)
-                self._refuse_extras(event, pos, is_key=False)
+                mark = event.start_mark
+                pos = _new(Pos, (name, mark.line + 1, mark.column + 1))
+                if event.anchor is not None or event.tag is not None:
+                    self._refuse_extras(event, pos, is_key=False)
                 if in_mapping and not len(items) % 2:
                     raise _Refused(pos, "a key must be text")
                 if len(open_) >= MAX_DEPTH:
                     raise _Refused(pos, f"nested more than {MAX_DEPTH} levels deep")
                 in_mapping, items = kind is yaml.MappingStartEvent, []
                 open_.append((pos, in_mapping, items))
-            elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-                closed = _collection(*open_.pop())
-                _, in_mapping, items = open_[-1] if open_ else (None, False, roots)
-                items.append(closed)
             elif kind is yaml.AliasEvent:
                 self._error(event, "YAML aliases are not allowed: write it out")
                 items.append(Scalar(self._pos(event), "alias", plain=False))
@@ -119,10 +126,3 @@ class _Builder:
             self._issues.append(Issue.at(pos, "YAML tags are not allowed"))
         if is_key and isinstance(event, yaml.ScalarEvent) and event.value == "<<" and not event.style:
             self._issues.append(Issue.at(pos, "YAML merge keys are not allowed: write it out"))
-
-
-def _collection(pos: Pos, is_mapping: bool, items: list[Any]) -> Node:
-    if is_mapping:
-        # The keys are scalars: _roots sees to it.
-        return Mapping(pos, tuple(zip(items[::2], items[1::2], strict=True)))
-    return Sequence(pos, tuple(items))

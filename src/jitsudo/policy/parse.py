@@ -206,15 +206,13 @@ def _is_too_deep(node: Node) -> bool:
     """Checked before anything recurses, level by level."""
     level: list[Node] = [node]
     for _ in range(MAX_DEPTH):
-        level = [child for one in level for child in _children(one)]
-        if not level:
+        below: list[Node] = []
+        for one in level:
+            if type(one) is Mapping:
+                below += [child for _, child in one.entries if type(child) is not Scalar]
+            elif type(one) is Sequence:
+                below += [child for child in one.items if type(child) is not Scalar]
+        if not below:
             return False
+        level = below
     return True
-
-
-def _children(node: Node) -> list[Node]:
-    if isinstance(node, Sequence):
-        return list(node.items)
-    if isinstance(node, Mapping):
-        return [child for _, child in node.entries]
-    return []
