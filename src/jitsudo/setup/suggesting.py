@@ -75,7 +75,7 @@ def _role(of: _Of, name: str, entries: Sequence[Entry], until: date) -> Iterator
     if of.run_as != "root":
         yield f"    run_as: {{users: [{_text(of.run_as)}]}}"
     if of.standing:
-        yield "    request: none"
+        yield "    request: none  # so the person may do it at a terminal, too, without asking"
         yield f"    until: {until.isoformat()}"
     else:
         yield "    request: {max_duration: 8h, approvals: 0}  # better: approvals: 1, and from whom"
