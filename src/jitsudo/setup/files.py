@@ -5,10 +5,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from jitsudo.errors import Failed, WrongState
+
+LOCK_SECONDS: Final = 15.0  # the timer looks every few seconds, for as long as a busy machine takes to start sh
+LOCK_PAUSE_SECONDS: Final = 0.05
 
 
 def replace_file(path: Path, data: bytes, mode: int) -> None:
@@ -40,10 +45,10 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     """One change at a time, of this program's and of jitsudo-restore's: flock(2) on FOLDER, which is made if need be.
 
-    Raises WrongState where somebody else is at it, Failed.
+    Raises WrongState where somebody else has been at it for SECONDS, Failed.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -51,9 +56,18 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise Failed(f"{folder} cannot be made: {error.strerror}", "is the disk full, or mounted read-only?") from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor, time.monotonic() + seconds)
         yield
-    except BlockingIOError:
-        raise WrongState("another setup is at work on this host", "wait for it to end: jitsudo setup status") from None
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, deadline: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise WrongState("another setup is at work on this host", "wait for it to end: jitsudo setup status") from None
+            time.sleep(LOCK_PAUSE_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,16 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
 
 def test_two_changes_at_once_are_refused(tmp_path: Path) -> None:
     """The second one is told, and the lock goes with its holder."""
-    with locked(tmp_path), pytest.raises(WrongState, match="another setup"), locked(tmp_path):
+    with locked(tmp_path), pytest.raises(WrongState, match="another setup"), locked(tmp_path, 0.1):
         raise AssertionError("both have it")
     with locked(tmp_path):
+        pass
+
+
+def test_a_change_waits_for_the_timer_that_only_looks(tmp_path: Path) -> None:
+    """Whoever confirms while jitsudo-restore sees whether it is due does not have to type it again."""
+    holder = locked(tmp_path)
+    holder.__enter__()
+    threading.Timer(0.2, holder.__exit__, (None, None, None)).start()
+    with locked(tmp_path, 10):
         pass
