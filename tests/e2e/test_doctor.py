@@ -102,6 +102,10 @@ BREAKS: dict[str, tuple[str, str, str]] = {
         "door-ssh-root-keys"),
     "root's password over SSH": (
         "echo 'PermitRootLogin yes' > /etc/ssh/sshd_config.d/99-test.conf", "side-doors", "door-ssh-root-password"),
+    "an administrator of polkit's": (
+        "mkdir -p /usr/lib/polkit-1 && touch /usr/lib/polkit-1/polkitd && gpasswd -a alice sudo && echo 'polkit.addAdminRule("
+        'function(action, subject) { return ["unix-group:sudo"]; });\' > /usr/share/polkit-1/rules.d/50-default.rules',
+        "side-doors", "door-polkit-admin"),
     "doas": ("echo 'permit nopass alice' > /etc/doas.conf", "side-doors", "door-doas"),
     "rules of a directory": ("echo 'sudoers: files sss' >> /etc/nsswitch.conf", "side-doors", "door-sudoers-directory"),
     "a job from where others write": (
@@ -130,9 +134,10 @@ BREAKS: dict[str, tuple[str, str, str]] = {
 # What the cure leaves, as it should, and the next test does not want.
 AFTERWARDS = (
     "rm -f /root/.ssh/authorized_keys /etc/ssh/sshd_config.d/00-jitsudo.conf /etc/ssh/sshd_config.d/99-test.conf /etc/doas.conf"
+    " /usr/lib/polkit-1/polkitd /usr/share/polkit-1/rules.d/50-default.rules /etc/polkit-1/rules.d/00-jitsudo.rules; rm -f"
     " /etc/cron.d/job /etc/cron.d/own /usr/local/bin/job /var/tmp/shell /etc/systemd/journald.conf.d/*.conf;"
     " sed -i /pam_gone/d /etc/pam.d/chsh; sed -i /pam_jitsudo/d /etc/pam.d/chfn; groupdel -f docker 2>/dev/null;"
-    " rmdir /var/log/sudo-io 2>/dev/null; usermod -p '!' agent"
+    " rmdir /var/log/sudo-io 2>/dev/null; usermod -p '!' agent; gpasswd -d alice sudo"
 )
 
 
@@ -176,16 +181,20 @@ def test_a_cache_of_the_python_plugin_that_others_write_is_found_and_cured(well:
         assert "python-plugin-cache" not in findings(well, "--only", "front-end")
 
 
-def test_a_front_end_that_does_not_load_is_found(well: Lab) -> None:
-    """sudo -V is asked: what it says is passed on."""
+def test_a_front_end_that_does_not_load_is_found_and_sudo_is_given_back(well: Lab) -> None:
+    """sudo -V is asked, and what it says is passed on; the cure needs nothing of what is broken."""
     file = f"/usr/libexec/sudo/jitsudo_{FRONT_END}.so"
-    well.run("sh", "-ec", f"cp -p {file} /root/kept; echo cut off > {file}.new; mv {file}.new {file}", check=True)
+    well.run("sh", "-ec", f"cp -p /etc/sudo.conf {file} /root; echo cut off > {file}.new; mv {file}.new {file}", check=True)
     try:
-        found = findings(well, "--only", "front-end")
-        assert found["front-end-broken"][0]["severity"] == "problem"
-        assert "jitsudo_" in found["front-end-broken"][0]["found"]
+        found = findings(well, "--only", "front-end")["front-end-broken"][0]
+        assert found["severity"] == "problem"
+        assert "jitsudo_" in found["found"]
+        assert well.run("sudo", "true").returncode != 0
+        well.run("sh", "-ec", found["cure"], check=True)
+        assert "front-end-broken" not in findings(well, "--only", "front-end")
+        well.run("sudo", "true", check=True)
     finally:
-        well.run("sh", "-ec", f"mv /root/kept {file}", check=True)
+        well.run("sh", "-ec", f"mv /root/jitsudo_{FRONT_END}.so {file}; mv /root/sudo.conf /etc/sudo.conf", check=True)
     assert "front-end-broken" not in findings(well, "--only", "front-end")
 
 

@@ -115,7 +115,7 @@ def look_at_ours(host: Host) -> Iterator[Seen | str]:
                 continue
             gated.append(service)
             yield from _placed(service, kind, lines, at)
-    yield f"pam_jitsudo gates {', '.join(sorted(set(gated)))}" if gated else "no PAM stack names pam_jitsudo"
+    yield f"pam_jitsudo is in the stacks of {', '.join(sorted(set(gated)))}" if gated else "no PAM stack names pam_jitsudo"
 
 
 def _placed(service: str, kind: str, lines: list[Line], at: int) -> Iterator[Seen]:

@@ -64,7 +64,8 @@ def look_at_validity(host: Host) -> Iterator[Seen | str]:
         yield TESTS.found(f"{len(failed)} of {len(checked.tests)} tests of the policy fail", "jitsudo policy test", FOLDER)
     risky = [finding for finding in checked.findings if finding.severity == "warning"]
     if risky:
-        yield LINT.found(f"{len(risky)} warnings about the policy, the first: {risky[0]}", "jitsudo policy check", FOLDER)
+        many = "a warning" if len(risky) == 1 else f"{len(risky)} warnings, the first"
+        yield LINT.found(f"{many}: {risky[0]}", "jitsudo policy check", FOLDER)
     if not checked.policy.roles:
         yield EMPTY.found(f"{FOLDER} defines no role", "jitsudo policy edit roles.yaml   # see jitsudo-policy(5)", FOLDER)
     yield f"the policy is valid: {len(checked.policy.roles)} roles"

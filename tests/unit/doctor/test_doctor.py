@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fake_daemon import FakeDaemon, ok, pending
 from planted import NOW, POLICY, SUDO_V, Planted, plant
 
 from jitsudo import __version__
-from jitsudo.doctor import files
+from jitsudo.doctor import doors_programs, files
 from jitsudo.doctor.examination import AREAS, examine, kinds
 from jitsudo.doctor.findings import Finding, Severity, Unknown
 from jitsudo.doctor.host import Host, Ran
@@ -699,3 +701,24 @@ def test_a_sudo_that_says_no_version_is_unknown(host: Planted) -> None:
     host.says("/usr/bin/sudo -V", "", 1, "sudo: no new privileges\n")
     found = host.findings("sudo-version")
     assert [(one.severity, "no new privileges" in one.found) for one in found] == [(Severity.UNKNOWN, True)]
+
+
+def test_where_there_is_no_time_for_every_file_it_says_where_it_stopped(host: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found until then is kept; the rest is unknown, with the command that sees all."""
+    host.put("/usr/local/bin/sh", "ELF", 0o4755)
+    for n in range(30):
+        host.put(f"/home/mallory/{n}/x")
+    ticks = itertools.count()  # a tenth of a second for each folder
+    monkeypatch.setattr(doors_programs, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 10))
+    found = host.findings("doors-programs")
+    assert [(one.code, one.severity) for one in found] == [
+        ("setuid-foreign", Severity.PROBLEM), ("doors-programs", Severity.UNKNOWN),
+    ]  # fmt: skip
+    assert "not all of /home; to see all: find / -xdev -perm /6000" in found[-1].found
+
+
+def test_folders_without_programs_are_looked_at_last(host: Planted) -> None:
+    """But they are."""
+    host.put("/usr/share/x/sh", "ELF", 0o4755)
+    host.put("/srv/sh", "ELF", 0o4755)
+    assert [one.subject for one in host.findings("doors-programs")] == ["/srv/sh", "/usr/share/x/sh"]
