@@ -48,6 +48,9 @@ _AREAS: Final[Mapping[str, str]] = {
 }  # fmt: skip
 # Less than problems to doctor, who does not know what is planned.
 _ALSO: Final = frozenset({"root-locked", "root-no-console", "etc-read-only"})
+_MAKE_PYTHON: Final = (
+    "/usr/share/jitsudo/sudo-python/package-sudo-python --output /root && apt-get install /root/jitsudo-sudo-python_*.deb"
+)
 # Problems that do not keep from enabling: what they are about is not needed, or said better by another check.
 _NOT: Final = frozenset({"account-no-password", "sudo-rs", "setup-interrupted"})
 
@@ -185,7 +188,7 @@ def _installed(front_end: FrontEnd) -> Iterator[Problem]:
         return
     path = f"/usr/libexec/sudo/{PLUGIN_LINE[front_end].split()[2]}"
     if not os.path.exists(path):
-        cure = "apt-get install jitsudo-sudo-native" if front_end is FrontEnd.NATIVE else "scripts/build-sudo-python"
+        cure = "apt-get install jitsudo-sudo-native" if front_end is FrontEnd.NATIVE else _MAKE_PYTHON
         yield Problem("installed", f"the {front_end} front end is not installed: there is no {path}", cure)
 
 
@@ -208,7 +211,7 @@ def _dry_run(front_end: FrontEnd, places: Places) -> Iterator[Problem]:
 
 def _dry_run_cure(front_end: FrontEnd) -> str:
     if front_end is FrontEnd.PYTHON:
-        return "scripts/build-sudo-python, for the sudo that is installed; or --front-end native"
+        return f"{_MAKE_PYTHON}   # for the sudo that is installed; or --front-end native"
     return "journalctl -u jitsudod -n 20; jitsudo doctor --only front-end"
 
 
