@@ -23,9 +23,9 @@ class Lab:
     suite: str
 
     @classmethod
-    def up(cls, name: str, suite: str, *, bare: bool = False) -> Lab:
-        """Boot a host; `bare` leaves the product out. Raises CalledProcessError with scripts/lab's own words."""
-        options = ["--bare"] if bare else []
+    def up(cls, name: str, suite: str, *options: str, bare: bool = False) -> Lab:
+        """Boot a host; `bare` leaves the product out. Raises RuntimeError with scripts/lab's own words."""
+        options = ("--bare", *options) if bare else options
         done = subprocess.run(
             [SCRIPT, "up", "--suite", suite, "--name", name, *options],
             stdin=subprocess.DEVNULL,
@@ -41,6 +41,14 @@ class Lab:
     def down(self) -> None:
         """End the host and all that ran on it."""
         subprocess.run([SCRIPT, "down", "--name", self.name], timeout=DOWN_SECONDS, check=True)
+
+    def crash(self) -> None:
+        """Take a host's power away (one with a disk: option --disk)."""
+        subprocess.run([SCRIPT, "crash", "--name", self.name], timeout=DOWN_SECONDS, check=True)
+
+    def boot(self) -> None:
+        """Start a host again that crashed."""
+        subprocess.run([SCRIPT, "boot", "--name", self.name], stdin=subprocess.DEVNULL, timeout=DOWN_SECONDS * 2, check=True)
 
     def command(self, *argv: str, user: str | None = None, tty: bool = False) -> list[str]:
         """The argv on this machine that runs `argv` on the host."""
