@@ -20,7 +20,6 @@ ANSWER_SECONDS: Final = 1.8  # below the limit of a check, so that silence is sa
 LISTENING: Final = "00010000"  # __SO_ACCEPTCON in /proc/net/unix (proc(5))
 RESTARTS: Final = 3
 SERVICE: Final = "org.varlink.service"
-PACKAGE: Final = "/usr/lib/python3/dist-packages/jitsudo"
 
 NO_SOCKET = Kind("socket-missing", Severity.PROBLEM, "a socket of the daemon is not there: nobody but root gets anything")
 UNSAFE = Kind("socket-unsafe", Severity.PROBLEM, "a socket of the daemon has another owner or mode than it should")
@@ -120,12 +119,13 @@ def look_at_age(host: Host) -> Iterator[Seen | str]:
         return
     ran = host.run("/usr/bin/systemctl", "show", "jitsudod.service", "-p", "ExecMainStartTimestampMonotonic", "--value")
     micros = int(ran.out) if ran is not None and ran.out.strip().isdigit() else 0
-    code = host.target(f"{PACKAGE}/__init__.py")
+    code = host.target(f"{host.package}/__init__.py")
     if micros and code is not None:
         started = host.now() - host.uptime() + micros / 1e6
         if code.ctime > started + 1:
             ago = int(code.ctime - started)
-            yield OLD_CODE.found(f"{PACKAGE} was installed {ago} s after the daemon had started", "systemctl restart jitsudod")
+            what = f"{host.package} was installed {ago} s after the daemon had started"
+            yield OLD_CODE.found(what, "systemctl restart jitsudod", "jitsudod.service")
     yield "the daemon runs what is installed"
 
 

@@ -58,6 +58,7 @@ FOREIGN = Kind("setuid-foreign", Severity.PROBLEM, "a program that becomes root 
 UNEXPECTED = Kind("setuid-unexpected", Severity.WARNING, "a package's program becomes root that Debian does not ship so")
 CAPABLE = Kind("capability-unexpected", Severity.WARNING, "a program has file capabilities that amount to root")
 MANY: Final = 10
+FIRST_PERSON: Final = 1000  # FIRST_GID of adduser.conf(5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,9 @@ def look_at_programs(host: Host) -> Iterator[Seen | str]:
             yield UNEXPECTED.found(f"{one.path} is {one.what}; Debian does not ship it so", one.cure, one.path)
         else:
             yield FOREIGN.found(f"{one.path} is {one.what}, and of no package", one.cure, one.path)
+    if len(found) > MANY:
+        what = f"{len(found) - MANY} more programs become root unexpectedly"
+        yield FOREIGN.found(what, "find / -xdev -perm /6000 -type f -ls")
     if walk.late:
         what = f"{walk.seen} files were looked at in {WALK_SECONDS:g} s, not all of {walk.late}"
         raise Unknown(f"{what}; to see all: find / -xdev -perm /6000 -type f -ls")
@@ -139,7 +143,9 @@ class _Walk:
         if found.st_mode & stat.S_ISUID and owner == 0 and known not in KNOWN_SETUID:
             yield _Program(path, f"setuid root (mode {stat.S_IMODE(found.st_mode):04o})", f"chmod u-s {typed}")
         elif found.st_mode & stat.S_ISGID and found.st_mode & stat.S_IXGRP and known not in KNOWN_SETGID | KNOWN_SETUID:
-            yield _Program(path, f"setgid {found.st_gid} (mode {stat.S_IMODE(found.st_mode):04o})", f"chmod g-s {typed}")
+            group = self._host.group(path, found)
+            if group < FIRST_PERSON:  # with a group of their own, people may do as they like
+                yield _Program(path, f"setgid {group} (mode {stat.S_IMODE(found.st_mode):04o})", f"chmod g-s {typed}")
         if found.st_mode & 0o111 and known not in KNOWN_CAPABLE:
             names = rootlike(self._host.file_capabilities(path))
             if names:

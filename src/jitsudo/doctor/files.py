@@ -12,6 +12,7 @@ from jitsudo.doctor.findings import Kind, Seen, Severity, Unknown
 from jitsudo.doctor.host import Entry, Host
 from jitsudo.doctor.registry import Area, Check
 
+PACKAGED: Final = "/usr/lib/python3/dist-packages/jitsudo"
 MOST_FILES: Final = 5_000
 MOST_FINDINGS: Final = 10
 
@@ -36,7 +37,6 @@ TREES: Final = (
     Tree("/usr/libexec/jitsudo"),
     Tree("/usr/libexec/jitsudo/jitsudo-restore"),
     Tree("/usr/libexec/sudo", needed=False),
-    Tree("/usr/lib/python3/dist-packages/jitsudo"),
     Tree("/usr/share/jitsudo"),
     Tree("/run/jitsudo", whole=False),
     Tree("/var/lib/jitsudo", secret=True),
@@ -55,8 +55,8 @@ UNSEEN = Kind("files-many", Severity.NOTICE, "there are more files than could be
 
 def look_at_files(host: Host) -> Iterator[Seen | str]:
     hidden: list[str] = []
-    seen = 0
-    for tree in TREES:
+    seen: set[str] = set()
+    for tree in (*TREES, Tree(host.package)):
         try:
             top = host.entry(tree.path)
             if top is None:
@@ -65,19 +65,25 @@ def look_at_files(host: Host) -> Iterator[Seen | str]:
                 continue
             found = 0
             for entry in _below(host, top, whole=tree.whole):
-                seen += 1
-                if seen > MOST_FILES:
+                if entry.path in seen:
+                    continue
+                seen.add(entry.path)
+                if len(seen) > MOST_FILES:
                     yield UNSEEN.found(f"only the first {MOST_FILES} files were looked at, up to {entry.path}")
                     return
                 for wrong in _judged(entry, secret=tree.secret):
                     found += 1
                     if found <= MOST_FINDINGS:
                         yield wrong
+            if found > MOST_FINDINGS:
+                cure = f"chown -hR root:root {tree.path}; chmod -R go-w {tree.path}"
+                what = f"{found - MOST_FINDINGS} more files below {tree.path} have a wrong owner or mode"
+                yield OWNER.found(what, cure, tree.path)
         except Unknown as unknown:
             hidden.append(str(unknown))
     if hidden:
         raise Unknown(hidden[0])
-    yield f"{seen} files are root's, and nobody else writes them"
+    yield f"{len(seen)} files are root's, and nobody else writes them"
 
 
 def _restoring(path: str) -> str:
@@ -114,8 +120,9 @@ def _judged(entry: Entry, *, secret: bool) -> Iterator[Seen]:
 
 
 def look_above(host: Host) -> Iterator[Seen | str]:
-    done: set[str] = {tree.path for tree in TREES}
-    for tree in TREES:
+    trees = (*TREES, Tree(host.package))
+    done: set[str] = {tree.path for tree in trees}
+    for tree in trees:
         folder = posixpath.dirname(tree.path)
         while folder not in done:
             done.add(folder)
@@ -125,12 +132,11 @@ def look_above(host: Host) -> Iterator[Seen | str]:
 
 
 def look_at_package(host: Host) -> Iterator[Seen | str]:
-    """/usr/local comes before /usr on Debian's sys.path, also with -I (site(3) of Debian's python3)."""
-    for version in host.names("/usr/local/lib"):
+    """/usr/local comes before /usr on the sys.path of Debian's Python, also with -I."""
+    for version in host.names("/usr/local/lib") if host.exists(PACKAGED) else ():
         path = f"/usr/local/lib/{version}/dist-packages/jitsudo"
         if version.startswith("python3") and host.exists(path):
-            typed = shlex.quote(path)
-            yield SHADOWED.found(f"{path} is found before /usr/lib/python3/dist-packages/jitsudo", f"rm -r {typed}", path)
+            yield SHADOWED.found(f"{path} is found before {PACKAGED}", f"rm -r {shlex.quote(path)}", path)
     yield "Python finds the jitsudo that is installed"
 
 

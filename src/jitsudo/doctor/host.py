@@ -89,7 +89,8 @@ def _read(fd: int, limit: int) -> bytes:
 class Host:
     """One host. Paths are absolute and resolved below `root`; links do not lead out of it.
 
-    What the examiner may not see raises Unknown, which `examine` turns into a finding of that severity.
+    `package`: where the jitsudo lies that examines. What the examiner may not see raises Unknown, which `examine` turns into a
+    finding of that severity.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Host:
     ) -> None:
         self.root = root
         self.uid = os.geteuid() if uid is None else uid
+        self.package = str(Path(__file__).resolve().parents[1])
         self.machine = os.uname().machine if machine is None else machine
         self._runner = runner
         self._asked: dict[tuple[str, ...], Ran | Unknown | None] = {}
@@ -190,6 +192,11 @@ class Host:
         del path
         return found.st_uid
 
+    def group(self, path: str, found: os.stat_result) -> int:
+        """As `owner`."""
+        del path
+        return found.st_gid
+
     def _led(self, path: str) -> str | None:
         try:
             return os.readlink(self.at(path))
@@ -199,7 +206,8 @@ class Host:
     def _entry(self, path: str, found: os.stat_result) -> Entry:
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "other")
         mode = stat.S_IMODE(found.st_mode)
-        return Entry(path, kind, mode, self.owner(path, found), found.st_gid, found.st_size, found.st_mtime, found.st_ctime)
+        uid, gid = self.owner(path, found), self.group(path, found)
+        return Entry(path, kind, mode, uid, gid, found.st_size, found.st_mtime, found.st_ctime)
 
     def _absent(self, error: OSError, path: str) -> None:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):

@@ -100,7 +100,7 @@ def look_at_modules(host: Host) -> Iterator[Seen | str]:
 
 def _module_folders(host: Host) -> list[str]:
     found = [f"/usr/lib/{name}/security" for name in host.names("/usr/lib") if name.endswith(("-gnu", "-gnueabihf"))]
-    return [folder for folder in (*found, "/usr/lib/security", "/lib/security") if host.exists(folder)]
+    return [folder for folder in (*found, "/usr/lib64/security", "/usr/lib/security", "/lib/security") if host.exists(folder)]
 
 
 def look_at_ours(host: Host) -> Iterator[Seen | str]:

@@ -54,6 +54,8 @@ class Planted(Host):
     def __init__(self, root: Path, *, uid: int = 0) -> None:
         super().__init__(root, runner=self._answer, uid=uid, machine="x86_64")
         self.owners: dict[str, int] = {}
+        self.groups: dict[str, int] = {}
+        self.package = "/usr/lib/python3/dist-packages/jitsudo"
         self.ctimes: dict[str, float] = {}
         self.capabilities: dict[str, bytes] = {}
         self.programs: dict[str, Answer] = {}
@@ -65,6 +67,10 @@ class Planted(Host):
     def owner(self, path: str, found: os.stat_result) -> int:
         del found
         return self.owners.get(path, 0)
+
+    def group(self, path: str, found: os.stat_result) -> int:
+        del found
+        return self.groups.get(path, 0)
 
     def entry(self, path: str) -> Entry | None:
         found = super().entry(path)

@@ -451,6 +451,10 @@ HARMLESS: list[tuple[str, Callable[[Planted], object], str]] = [
      h.append("/proc/self/mounts", "/dev/sdc /srv/x ext4 rw,nosuid 0 0\n")), "doors-programs"),
     ("setuid for somebody else", lambda h: (h.put("/opt/x", "ELF", 0o4755), h.owners.update({"/opt/x": 1001})),
      "doors-programs"),
+    ("setgid for people of a group of their own", lambda h: (h.put("/home/alice/x", "ELF", 0o2755),
+     h.groups.update({"/home/alice/x": 1001})), "doors-programs"),
+    ("a jitsudo of pip's, alone", lambda h: (h.put("/usr/local/lib/python3.11/dist-packages/jitsudo/__init__.py"),
+     h.remove("/usr/lib/python3/dist-packages/jitsudo")), "package"),
     ("a capability that is none of root's", lambda h: (h.put("/usr/bin/ping", "ELF", 0o755), h.capabilities.update(
         {"/usr/bin/ping": struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)})), "doors-programs"),
     ("a job of somebody else's from where others write", lambda h: h.append("/etc/crontab", "1 1 * * * bob /home/alice/own\n"),
@@ -722,3 +726,13 @@ def test_folders_without_programs_are_looked_at_last(host: Planted) -> None:
     host.put("/usr/share/x/sh", "ELF", 0o4755)
     host.put("/srv/sh", "ELF", 0o4755)
     assert [one.subject for one in host.findings("doors-programs")] == ["/srv/sh", "/usr/share/x/sh"]
+
+
+def test_more_than_can_be_listed_are_counted(host: Planted) -> None:
+    """Ten of a kind are enough to read, and none is kept back."""
+    for n in range(13):
+        host.put(f"/opt/sh{n:02}", "ELF", 0o4755)
+        host.put(f"/etc/jitsudo/policy.d/{n:02}.txt", "", 0o666)
+    assert [one.found for one in host.findings("doors-programs")][10:] == ["3 more programs become root unexpectedly"]
+    found = host.findings("files")
+    assert [one.found for one in found][10:] == ["3 more files below /etc/jitsudo have a wrong owner or mode"]
