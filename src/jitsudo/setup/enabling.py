@@ -239,6 +239,8 @@ def enable(plan: Plan, steps: Sequence[Step] | None = None) -> None:
                 if signal.sigpending() & heeded:
                     raise KeyboardInterrupt
             write_state(replace(plan.state, step=DONE), plan.places.state)
+            if signal.sigpending() & heeded:  # who is told that it was interrupted must not find it done
+                raise KeyboardInterrupt
     except BaseException as error:
         why = "it was interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
         put_back(plan.places, f"enabling failed: {why}")

@@ -134,6 +134,25 @@ def test_an_interruption_waits_for_the_end_of_a_step_and_puts_everything_back(pl
     assert seen(places) == before
 
 
+def test_an_interruption_of_the_very_last_write_puts_everything_back(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is told that it was interrupted must not find it done."""
+    before = seen(places)
+    real = enabling.write_state
+
+    def interrupted(state: SetupState, folder: Path) -> None:
+        if state.step == DONE:
+            os.kill(os.getpid(), signal.SIGINT)
+        real(state, folder)
+
+    monkeypatch.setattr(enabling, "write_state", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        enable(plan_of(places))
+    assert seen(places) == before
+    assert read_state(places.state).mode is Mode.OFF
+
+
 def test_a_switch_changes_sudo_conf_alone_and_keeps_the_edits_of_others(places: Places) -> None:
     """They are still told from ours when everything is put back."""
     enable(plan_of(places))

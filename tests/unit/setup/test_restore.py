@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -123,6 +124,29 @@ def test_an_enable_that_was_cut_off_after_any_step_is_taken_back(tree: Tree, sto
     assert tree.seen() == stock
 
 
+def test_what_an_enable_was_writing_when_it_was_killed_goes(tree: Tree, stock: object) -> None:
+    """Left beside the originals it would be taken for one, and the next enable refused with a cure that does not help."""
+    tree.plant()
+    for name in ("jitsudo/kept/.README.jitsudo-new", ".sudo.conf.jitsudo-new", ".sudoers.jitsudo-new"):
+        (tree.etc / name).write_text("half")
+    tree.restore()
+    assert tree.seen() == stock
+    assert not tree.kept.exists()
+
+
+def test_an_original_that_was_kept_but_not_replaced_yet_is_not_moved(tree: Tree, stock: object) -> None:
+    """On overlayfs its two names have two inodes, and a rename of one to the other fails: here, a copy, and no `mv` at all."""
+    tree.stock()
+    shutil.copy2(tree.etc / "sudoers", tree.kept / "sudoers")
+    script = PROGRAM.read_text().replace("\nfailed=''", "\nmv() { echo 'Stale file handle' >&2; return 1; }\nfailed=''", 1)
+    assert "mv() {" in script
+    argv = ["/bin/sh", "-c", script, "x", "--root", str(tree.root)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert tree.seen() == stock
+    assert not tree.kept.exists()
+
+
 def test_it_can_be_run_again(tree: Tree, stock: object) -> None:
     """A second run finds nothing to do."""
     tree.plant()
@@ -131,22 +155,38 @@ def test_it_can_be_run_again(tree: Tree, stock: object) -> None:
     assert tree.seen() == stock
 
 
-@pytest.mark.parametrize("last", ["mv", "cmp", "rm", "stat", "sync"])
-@pytest.mark.parametrize("count", range(1, 9, 2))
-def test_being_killed_at_any_program_that_it_runs_and_run_again_restores(
-    tree: Tree, stock: object, tmp_path_factory: pytest.TempPathFactory, last: str, count: int
+def run_counted(tree: Tree, folder: Path, program: str, kill_at: int) -> tuple[int, int]:
+    """Restore, with PROGRAM killing the shell that calls it for the KILL_AT-th time; how it ended, how often it was called."""
+    (folder / "n").write_text("")
+    counts = f'echo >>{folder}/n\n[ "$(wc -l <{folder}/n)" -ne {kill_at} ] || kill -9 $PPID'
+    text = f'#!/bin/sh\n{counts}\nexec /usr/bin/{program} "$@"\n'
+    (folder / program).write_text(text)
+    (folder / program).chmod(0o755)
+    script = PROGRAM.read_text().replace("PATH=/usr/sbin:", f"PATH={folder}:/usr/sbin:", 1)
+    argv = ["/bin/sh", "-c", script, "x", "--root", str(tree.root)]
+    done = subprocess.run(argv, capture_output=True, check=False)
+    return done.returncode, len((folder / "n").read_text().splitlines())
+
+
+@pytest.mark.parametrize("program", ["mv", "rm", "rmdir", "sync"])
+def test_being_killed_at_each_call_of_a_program_and_run_again_restores(
+    tmp_path_factory: pytest.TempPathFactory, stock: object, program: str
 ) -> None:
-    """The program that it runs for the count-th time kills it instead."""
-    tree.plant()
-    killer = tmp_path_factory.mktemp("bin")
-    text = f'#!/bin/sh\necho >>{killer}/n\n[ "$(wc -l <{killer}/n)" -lt {count} ] || kill -9 $PPID\nexec /usr/bin/{last} "$@"\n'
-    (killer / last).write_text(text)
-    (killer / last).chmod(0o755)
-    script = PROGRAM.read_text().replace("PATH=/usr/sbin:", f"PATH={killer}:/usr/sbin:", 1)
-    subprocess.run(["/bin/sh", "-c", script, "x", "--root", str(tree.root)], capture_output=True, check=False)
-    assert (killer / "n").exists()
-    tree.restore()
-    assert tree.seen() == stock
+    """Of everything that it runs to change something: at the first call, the second, to the last."""
+    whole, folder = Tree(tmp_path_factory.mktemp("whole")), tmp_path_factory.mktemp("bin")
+    whole.plant()
+    status, calls = run_counted(whole, folder, program, kill_at=0)
+    assert status == 0
+    assert calls > 0, f"{program} is not run at all: nothing would be tried"
+    killed = 0
+    for count in range(1, calls + 1):
+        tree = Tree(tmp_path_factory.mktemp("cut"))
+        tree.plant()
+        status, _ = run_counted(tree, folder, program, kill_at=count)
+        killed += status == -9 or tree.seen() != stock
+        tree.restore()
+        assert tree.seen() == stock, f"killed at call {count} of {program}"
+    assert killed, "no run was killed"
 
 
 def test_a_sudo_conf_that_others_edited_loses_our_line_alone(tree: Tree) -> None:
