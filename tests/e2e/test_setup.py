@@ -414,8 +414,8 @@ plan = operations.make_plan(FrontEnd(sys.argv[3]), Duration.parse("10m"), places
 enabling.enable(plan)
 print("whole", calls)
 """
-# cut FRONT-END SIGNAL STRIDE: every STRIDE-th N until an enable is whole. One line a try: N, how it ended, the step, whether sudo.conf names us,
-# what sudo says to alice. After it everything is put back, and has to be as it was.
+# cut FRONT-END SIGNAL STRIDE: every STRIDE-th N until an enable is whole. One line a try: N, how it ended, the step, whether
+# sudo.conf names us, whether nothing had changed, what sudo says to alice. After it everything is put back, as it was.
 CUT_LOOP = """
 snap() { SNAPSHOT
 }
