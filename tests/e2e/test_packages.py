@@ -155,6 +155,18 @@ def test_a_module_that_a_stack_names_is_not_removed(installed: Lab) -> None:
         installed.put("/etc/pam.d/su", kept)
 
 
+@pytest.mark.parametrize("package", ["jitsudo-sudo-native", "jitsudo"])
+def test_a_half_installed_package_is_removed_without_breaking_sudo(enabled: Lab, package: str) -> None:
+    """dpkg runs no prerm of what was unpacked and never configured; sudo is put back all the same."""
+    others = PACKAGES if package == "jitsudo" else (package,)
+    enabled.run("sh", "-c", f"dpkg --unpack /root/packages/{package}_*.deb", check=True)
+    enabled.run("dpkg", "--remove", *others, check=True)
+    assert "jitsudo_" not in enabled.get("/etc/sudo.conf")
+    assert enabled.run("sudo", "-n", "true").returncode == 0
+    assert enabled.run("cat", "/etc/sudoers").stdout.count("%sudo")
+    enabled.run("sh", "-c", INSTALL, check=True)
+
+
 def test_removing_puts_sudo_back_and_purging_leaves_the_ledger(enabled: Lab, untouched: str, deciders: str) -> None:
     """While jitsudo is enabled, too; and what is left is the record, in a place that is said."""
     enabled.run("dpkg", "--remove", *PACKAGES, check=True)
