@@ -8,13 +8,13 @@ import time
 from jitsudo.cli import render
 from jitsudo.client import Client
 from jitsudo.errors import ExitStatus
-from jitsudo.wire.framing import encode_text
+from jitsudo.wire.framing import Json, encode_text
 
 
 def status(options: argparse.Namespace) -> int:
     with Client() as client:
         reply = client.call("Status", all=options.all)
-    grants, requests = render.objects(reply, "grants"), render.objects(reply, "requests")
+    grants, requests = _oldest_first(reply), render.objects(reply, "requests")
     if options.json:
         render.show_json(reply)
         return ExitStatus.OK
@@ -30,6 +30,11 @@ def status(options: argparse.Namespace) -> int:
     for problem in render.texts(reply, "problems"):
         render.tell(f"problem: {problem}")
     return ExitStatus.OK
+
+
+def _oldest_first(reply: Json) -> list[Json]:
+    """The daemon sorts by names, which say nothing."""
+    return sorted(render.objects(reply, "grants"), key=lambda grant: render.number(grant, "not_before"))
 
 
 def _short(grants: list[dict[str, object]], waiting: int) -> None:
@@ -49,7 +54,7 @@ def _short(grants: list[dict[str, object]], waiting: int) -> None:
 def give_back(options: argparse.Namespace) -> int:
     with Client() as client:
         reply = client.call("Return", grant=options.grant, all=options.all)
-    grants = render.objects(reply, "grants")
+    grants = _oldest_first(reply)
     if options.json:
         render.show_json(reply)
     for grant in grants if not options.json else ():

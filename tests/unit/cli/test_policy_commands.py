@@ -50,9 +50,15 @@ def test_check_says_nothing_of_a_good_policy(file: Path, capsys: pytest.CaptureF
 
 
 def test_our_examples_pass_as_strictly(capsys: pytest.CaptureFixture[str]) -> None:
-    """With tests of their own, and laid out."""
-    assert main(["policy", "check", "--strict", str(ROOT / "policies")]) == ExitStatus.OK
+    """With tests of their own, and laid out. The first policy of a host has its two administrators approve each other."""
+    first_host = ROOT / "policies" / "first-host.yaml"
+    others = [str(path) for path in sorted((ROOT / "policies").glob("*.yaml")) if path != first_host]
+    assert main(["policy", "check", "--strict", *others]) == ExitStatus.OK
     assert "0 warnings" in capsys.readouterr().err
+    assert main(["policy", "check", str(first_host)]) == ExitStatus.OK
+    shown = capsys.readouterr()
+    assert "1 warnings" in shown.err
+    assert "[self-approval]" in shown.out
     assert main(["policy", "fmt", "--check", str(ROOT / "policies")]) == ExitStatus.OK
 
 
