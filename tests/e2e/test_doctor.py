@@ -267,7 +267,6 @@ def test_without_the_daemon_all_else_is_examined(well: Lab) -> None:
         well.run("systemctl", "start", *sockets, "jitsudod.service", check=True)
 
 
-HIDING = "mount -t tmpfs tmpfs /run/systemd && exec jitsudo doctor --json"
 STUCK = (
     "printf '#!/bin/sh\\nsleep 60\\n' > /run/stuck; chmod 755 /run/stuck;"
     " for program in getent sudo cvtsudoers dpkg-query systemctl timedatectl systemd-analyze; do"
@@ -287,11 +286,20 @@ def elsewhere(host: Lab, *argv: str) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def test_without_systemd_it_says_so(well: Lab) -> None:
-    """sd_booted(3) is what is asked."""
-    found = elsewhere(well, "unshare", "--mount", "sh", "-c", HIDING)
-    assert found["systemd-missing"][0]["severity"] == "problem"
-    assert "files" in found
+@pytest.mark.parametrize(
+    ("surroundings", "code", "severity"),
+    [
+        ("mount -t tmpfs tmpfs /run/systemd", "systemd-missing", "problem"),
+        ("mount --bind /etc /etc && mount -o remount,ro,bind /etc", "etc-read-only", "warning"),
+        ("mount -t tmpfs tmpfs /usr/libexec/jitsudo", "file-missing", "problem"),  # half installed
+        ("mount -t tmpfs tmpfs /sys/fs/cgroup", "cgroup-v1", "problem"),
+    ],
+)
+def test_in_bad_surroundings_it_says_so(surroundings: str, code: str, severity: str, well: Lab) -> None:
+    """And examines all else."""
+    found = elsewhere(well, "unshare", "--mount", "sh", "-ec", f"{surroundings}; exec jitsudo doctor --json")
+    assert found[code][0]["severity"] == severity
+    assert "folders-above" in found
 
 
 def test_on_another_kind_of_machine_it_says_so(well: Lab) -> None:

@@ -91,7 +91,9 @@ def look_at_loading(host: Host) -> Iterator[Seen | str]:
     for kind, files in _FILES.items():
         if kind != active:
             for path, symbol in files:
-                why = _refusal(host, path, symbol) if host.exists(path) else None
+                file = host.target(path)
+                # Loading runs what is in it, here as root: not what others could have written, which is a finding by itself.
+                why = _refusal(host, path, symbol) if file and file.uid == 0 and not file.others_write else None
                 if why:
                     yield SPARE_NO_LOAD.found(f"{path} cannot be loaded: {why}", f"rm {path}   # or build it anew", path)
     yield f"sudo loads its {active} plugin" if active else "what is installed can be loaded"

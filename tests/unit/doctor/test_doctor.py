@@ -736,3 +736,20 @@ def test_more_than_can_be_listed_are_counted(host: Planted) -> None:
     assert [one.found for one in host.findings("doors-programs")][10:] == ["3 more programs become root unexpectedly"]
     found = host.findings("files")
     assert [one.found for one in found][10:] == ["3 more files below /etc/jitsudo have a wrong owner or mode"]
+
+
+@pytest.mark.parametrize("harm", [lambda h, f: h.owners.update({f: 1001}), lambda h, f: h.chmod(f, 0o666)])
+def test_a_plugin_that_others_could_have_written_is_not_loaded_to_try_it(
+    harm: Callable[[Planted, str], object], host: Planted
+) -> None:
+    """Whoever examines as root would run it as root."""
+    python_front_end(host)
+    harm(host, "/usr/libexec/sudo/jitsudo_native.so")
+    host.findings("front-end-loads")
+    assert [argv for argv in host.ran if argv[0] == "/usr/bin/python3"] == []
+    host.owners.clear()
+    host.chmod("/usr/libexec/sudo/jitsudo_native.so", 0o644)
+    host.findings("front-end-loads")
+    assert [argv[-2:] for argv in host.ran if argv[0] == "/usr/bin/python3"] == [
+        ("/usr/libexec/sudo/jitsudo_native.so", "jitsudo_native")
+    ]
