@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -128,3 +129,14 @@ def test_names_of_any_length_are_refused_in_time(host: Make, tmp_path: Path, siz
     with daemon(tmp_path, DENY):
         run = host("auth", "account", "open", user="x" * size).run(Fault("malloc", 12, 0))
     assert run.stdout == b"auth 7\naccount 6\nopen 14\n"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EINTR, 0], ids=name)
+def test_root_without_a_daemon_whose_place_cannot_be_read_is_refused(host: Make, number: int) -> None:
+    """Not known to be outside of a session is inside; an interrupted or a short reading is only gone on with."""
+    program = host("account", service="su", user="root")
+    assert program.run(Fault("read", errno.EIO, 0)).status == 0
+    runs = list(program.in_turn("read", number))
+    assert runs
+    for run in runs:
+        assert run.status == (1 if number == errno.EIO else 0), run
