@@ -373,7 +373,7 @@ def test_an_enabled_host_does_not_go_back_by_accident(fleet: Fleet) -> None:
 
 def test_a_host_that_is_away_does_not_keep_the_other_from_anything(fleet: Fleet) -> None:
     """Unreachable is unreachable; the other one is as it should be."""
-    fleet.one.run("sh", "-c", "systemctl stop ssh.service ssh.socket; pkill -x sshd", check=True)
+    fleet.one.run("sh", "-c", "systemctl stop ssh.service ssh.socket; pkill ^sshd", check=True)
     try:
         came = play(fleet, jitsudo_mode="enabled", jitsudo_labels={"env": "staging"})
         assert (came.failed, came.changed["two"]) == ({"one": 1, "two": 0}, 0), came.text
