@@ -106,11 +106,12 @@ def guarded(request: pytest.FixtureRequest) -> Iterator[Guarded]:
 
 
 @pytest.fixture
-def stock(guarded: Guarded) -> Guarded:
-    """Stock sudo decides, as at the beginning."""
+def stock(guarded: Guarded) -> Iterator[Guarded]:
+    """Stock sudo decides, as at the beginning; a test that fails leaves nothing to the next one."""
     assert mode(guarded.lab) == "off"
     assert deciders(guarded.lab) == guarded.before
-    return guarded
+    yield guarded
+    guarded.lab.run("sh", "-c", f"[ ! -e /etc/jitsudo/kept ] || {RESTORE}", check=True)
 
 
 @pytest.fixture
@@ -237,7 +238,7 @@ BREAKS = (
         "the daemon gone",
         "systemctl stop jitsudod.service jitsudod-decide.socket jitsudod-control.socket",
         "systemctl start jitsudod-decide.socket jitsudod-control.socket jitsudod.service",
-        "jitsudo's daemon",
+        "the daemon is not running",
     ),
 )
 
