@@ -8,16 +8,16 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 from jitsudo import __version__
-from jitsudo.cli import admin, doctor, grants, observing, render, requests, setup
-from jitsudo.cli.policy import PolicyCommands, Subparsers
+from jitsudo.cli import admin, doctor, grants, render, requests
+from jitsudo.cli.later import Command, Subparsers, later
+from jitsudo.cli.policy import PolicyCommands
+from jitsudo.cli.setup import SetupCommands
 from jitsudo.errors import ExitStatus, Failed, InvalidValue, JitsudoError
 from jitsudo.types import shown_plainly
-
-Command = Callable[[argparse.Namespace], int]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -71,8 +71,9 @@ def build_parser() -> argparse.ArgumentParser:
     command = add("explain", grants.explain, "why I may, or may not, run a command now")
     command.add_argument("-u", "--user", metavar="USER", help="as this user (root)")
     command.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND")
-    doctor.arguments(add("doctor", doctor.doctor, "what is wrong with this host, and what cures it; changes nothing"))
-    observing.add_commands(setup.add_commands(commands, _finish, _Parser), _finish)
+    summary = "what is wrong with this host, and what cures it; changes nothing"
+    doctor.arguments(add("doctor", later("examining", "doctor"), summary))
+    SetupCommands(commands, _finish, _Parser)
     PolicyCommands(commands, _finish)
     _group(commands, "clock", "accept", admin.clock_accept, "accept the clock as it is, after it was set back")
     return parser

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 
 from jitsudo.cli import render
-from jitsudo.cli.policy import Subparsers
-from jitsudo.errors import ExitStatus, InvalidValue
+from jitsudo.errors import ExitStatus
 from jitsudo.setup.observing import start_observing, stop_observing
 from jitsudo.setup.places import Places
 from jitsudo.setup.report import Effect, Entry, Report, read_report
 from jitsudo.setup.suggesting import suggest_policy
-from jitsudo.types import Duration
 from jitsudo.wire.framing import Json, encode_text
 
-Finish = Callable[[argparse.ArgumentParser, Callable[[argparse.Namespace], int]], None]
 _TITLES = {
     Effect.BREAKS: "Would break",
     Effect.ASKS: "Would go on, after a request or a question",
@@ -26,34 +21,7 @@ _TITLES = {
 }
 
 
-def add_commands(inner: Subparsers, finish: Finish) -> None:
-    """The two commands below `jitsudo setup`."""
-    for name, run, summary in (
-        ("observe", _observe, "let sudoers decide, and have jitsudo note what sudo does and what it would have said (root)"),
-        ("report", _report, "what would break with jitsudo, for whom, and what helps (root)"),
-    ):
-        command = inner.add_parser(name, help=summary, description=summary)
-        finish(command, run)
-        if name == "observe":
-            command.add_argument("--off", action="store_true", help="observe no more; what was noted stays")
-        else:
-            command.add_argument(
-                "--since", type=_since, metavar="TIME", help="only what happened since then: 7d, 12h, 2026-11-24"
-            )
-
-
-def _since(text: str) -> int:
-    try:
-        return int(time.time()) - Duration.parse(text)
-    except InvalidValue:
-        pass
-    try:
-        return int(datetime.fromisoformat(text).timestamp())
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"not a time: {text!r}; write e.g. 7d, 12h or 2026-11-24") from None
-
-
-def _observe(options: argparse.Namespace) -> int:
+def observe(options: argparse.Namespace) -> int:
     places = Places()
     now = stop_observing(places) if options.off else start_observing(places)
     if options.json:
@@ -66,7 +34,7 @@ def _observe(options: argparse.Namespace) -> int:
     return ExitStatus.OK
 
 
-def _report(options: argparse.Namespace) -> int:
+def report(options: argparse.Namespace) -> int:
     report = read_report(options.since)
     policy = suggest_policy(report.entries)
     if options.json:

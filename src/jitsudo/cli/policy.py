@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from importlib import import_module
-from typing import Final, TypeAlias
+from typing import Final
 
 from jitsudo.cli import admin
+from jitsudo.cli.later import Command, Finish, Subparsers, later
 
 FORMATS: Final = ("text", "json", "sarif")
-Command = Callable[[argparse.Namespace], int]
-Finish = Callable[[argparse.ArgumentParser, Command], None]
-Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 _GIVEN: Final = (
     "Given files (or folders of *.yaml) are the whole policy: owners are not checked, programs need not be installed. "
@@ -32,7 +28,7 @@ class PolicyCommands:
         self._test()
         self._explain()
         self._edit()
-        self._add("schema", _later("print_schema"), "print the JSON Schema of policy files, for editors")
+        self._add("schema", later("policycommands", "print_schema"), "print the JSON Schema of policy files, for editors")
         self._fmt()
         self._add("reload", admin.policy_reload, "load /etc/jitsudo/policy.d; answers when in force (root)")
 
@@ -44,7 +40,7 @@ class PolicyCommands:
 
     def _check(self) -> None:
         more = f"Parses, lints, tests. {_GIVEN}"
-        command = self._add("check", _later("check_policy"), "find what is wrong with a policy", more)
+        command = self._add("check", later("policycommands", "check_policy"), "find what is wrong with a policy", more)
         _files(command)
         _format(command)
         command.add_argument("--strict", action="store_true", help="status 1 on warnings, too")
@@ -52,7 +48,7 @@ class PolicyCommands:
 
     def _test(self) -> None:
         more = f"Those in its roles, and those in tests/*.yaml beside it. {_GIVEN}"
-        command = self._add("test", _later("test_policy"), "run a policy's tests", more)
+        command = self._add("test", later("policycommands", "test_policy"), "run a policy's tests", more)
         _files(command)
         _format(command)
         command.add_argument("--role", metavar="ROLE", help="this role's tests only")
@@ -60,7 +56,7 @@ class PolicyCommands:
 
     def _explain(self) -> None:
         more = "Every rule of every role that is open to the person, as if it were granted. This machine is not looked at."
-        command = self._add("explain", _later("explain_policy"), "say what a policy says of a command", more)
+        command = self._add("explain", later("policycommands", "explain_policy"), "say what a policy says of a command", more)
         command.add_argument("--as", dest="person", metavar="USER", required=True, help="who would run it")
         command.add_argument("--group", metavar="GROUP", action="append", default=[], help="of the person (repeatable)")
         command.add_argument("--role", metavar="ROLE", help="this role only, even if it is not open to the person")
@@ -73,23 +69,15 @@ class PolicyCommands:
 
     def _edit(self) -> None:
         more = "As visudo does: a copy is edited and checked; nothing invalid is installed. The daemon then loads it."
-        command = self._add("edit", _later("edit_policy"), "edit a file of the policy (root)", more)
+        command = self._add("edit", later("policycommands", "edit_policy"), "edit a file of the policy (root)", more)
         command.add_argument("file", nargs="?", metavar="FILE", help="which file of /etc/jitsudo/policy.d")
 
     def _fmt(self) -> None:
         more = "Comments and meaning stay. Without files: those of this host."
-        command = self._add("fmt", _later("fmt_policy"), "lay policy files out", more)
+        command = self._add("fmt", later("policycommands", "fmt_policy"), "lay policy files out", more)
         _files(command)
         command.add_argument("--check", action="store_true", help="change nothing; status 1 if a file would change")
         command.add_argument("--diff", action="store_true", help="change nothing; show what would change")
-
-
-def _later(name: str) -> Command:
-    def run(options: argparse.Namespace) -> int:
-        command: Command = getattr(import_module("jitsudo.cli.policycommands"), name)
-        return command(options)
-
-    return run
 
 
 def _files(command: argparse.ArgumentParser) -> None:

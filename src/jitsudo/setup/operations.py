@@ -23,7 +23,6 @@ from jitsudo.setup.sudoers import drop_ins
 from jitsudo.setup.waivers import Waivers
 from jitsudo.types import Duration
 
-DEFAULT_CONFIRM: Final = Duration.parse("10m")
 # Less is not enough to log in; more is a weekend on which nobody notices.
 LEAST_CONFIRM_SECONDS, MOST_CONFIRM_SECONDS = 10, 86_400
 _ON: Final = (Mode.UNCONFIRMED, Mode.ENABLED)

@@ -1,4 +1,4 @@
-"""What setup did, on record: journald always, the daemon's ledger if it answers. Run as a program, it tells the daemon what
+"""What setup did, on record: the daemon's ledger, which journald is fed from; journald alone if no daemon answers. Run as a program, it tells the daemon what
 jitsudo-restore did without it.
 """
 
@@ -20,10 +20,10 @@ MAX_REASON_CHARS = 400
 
 
 def record(event: str, user: str, front_end: str, reason: str) -> None:
-    """Both ways. It does not raise: what was done is done, and must not look undone for want of a record."""
+    """It does not raise: what was done is done, and must not look undone for want of a record."""
     reason = shown_plainly(reason)[:MAX_REASON_CHARS]
-    _to_journald(event, user, front_end, reason)
-    tell_daemon(event, front_end, reason)
+    if not tell_daemon(event, front_end, reason):
+        _to_journald(event, user, front_end, reason)
 
 
 def tell_daemon(event: str, front_end: str, reason: str) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jitsudo.cli import observing
+from jitsudo.cli import observing, setup
 from jitsudo.daemon.supposing import suppose
 from jitsudo.errors import InvalidValue, ProtocolViolation
 from jitsudo.host.grammarfiles import load_grammars
@@ -207,8 +207,8 @@ def test_the_report_reads_well(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_times_to_begin_at_are_read() -> None:
     """A span before now, a day, a moment; anything else is a usage error."""
-    assert abs(observing._since("1h") - (datetime.now(UTC).timestamp() - 3600)) < 5
-    assert observing._since("2026-11-24T08:00:00+00:00") == 1_795_507_200
+    assert abs(setup._since("1h") - (datetime.now(UTC).timestamp() - 3600)) < 5
+    assert setup._since("2026-11-24T08:00:00+00:00") == 1_795_507_200
     for wrong in ("", "yesterday", "1", "-1h"):
         with pytest.raises(argparse.ArgumentTypeError):
-            observing._since(wrong)
+            setup._since(wrong)

@@ -93,6 +93,7 @@ READ_BY = {
     "Invalidate": ("Invalidate", "parse"),
     "Edited": ("Edited", "parse"),
     "Admit": ("Admit", "parse"),
+    "Observe": ("Observe", "parse"),
 }
 
 
@@ -135,6 +136,9 @@ def test_control_answers_with_the_parameters_of_the_file(method: str) -> None:
     if method == "Explain":
         code |= functions(tree("daemon/explaining.py"))
         names.append("explain_to")
+    if method == "Observed":
+        code |= functions(tree("daemon/observations.py"))
+        names.append("since")
     keys = set()
     for name in names:
         for node in ast.walk(code[name]):
@@ -144,9 +148,9 @@ def test_control_answers_with_the_parameters_of_the_file(method: str) -> None:
 
 
 def test_the_command_line_calls_methods_that_exist_with_parameters_that_exist() -> None:
-    """Every `client.call("Method", name=…)` of the command line."""
+    """Every `client.call("Method", name=…)` of the command line and of setup."""
     known, seen = methods(CONTROL), set()
-    for path in (SRC / "cli").glob("*.py"):
+    for path in (*(SRC / "cli").glob("*.py"), *(SRC / "setup").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "call":
                 if not isinstance(node.args[0], ast.Constant):
