@@ -1,5 +1,6 @@
-"""What setup did, on record: the daemon's ledger, which journald is fed from; journald alone if no daemon answers. Run as a program, it tells the daemon what
-jitsudo-restore did without it.
+"""What setup did, on record: in the daemon's ledger, from which journald is fed, or in journald alone if no daemon answers.
+
+Run as a program, it tells the daemon what jitsudo-restore did without it.
 """
 
 from __future__ import annotations
