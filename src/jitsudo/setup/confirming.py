@@ -26,8 +26,6 @@ def prove(state: SetupState, caller: Caller) -> str:
         raise Denied("you are in no login session (a service, cron, a container's shell), and that proves nothing", how)
     if caller.session == state.session:
         raise Denied("this is the login that enabled it: it was open before, and proves nothing", how)
-    if caller.tty != "none" and caller.tty == state.tty:
-        raise Denied("this is the terminal on which it was enabled", how)
     if caller.login_uid == 0:  # (3)
         return f"by a login as root (session {caller.session})"
     if caller.jitsudo_session is None:

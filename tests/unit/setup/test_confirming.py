@@ -34,7 +34,6 @@ def test_whoever_enabled_it_outside_of_any_login_any_login_confirms_it() -> None
 
 NOTHING_PROVEN = {
     "the login that enabled it": replace(THROUGH, session=7),
-    "its terminal": replace(THROUGH, tty="136:2"),
     "no login": replace(THROUGH, session=NO_SESSION),
     "nobody logged in": replace(THROUGH, login_uid=None),
     "root by another way": replace(THROUGH, jitsudo_session=None),
