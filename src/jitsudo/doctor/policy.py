@@ -20,6 +20,10 @@ CONFIG: Final = "/etc/jitsudo"
 FOLDER: Final = f"{CONFIG}/policy.d"
 
 INVALID = Kind("policy-invalid", Severity.PROBLEM, "the policy is invalid: the last good one stays in force, if there was one")
+FIRST_POLICY: Final = (
+    "cp /usr/share/doc/jitsudo/examples/first-host.yaml /etc/jitsudo/policy.d/ && jitsudo policy reload"
+    "   # to begin with; see jitsudo-policy(5)"
+)
 EMPTY = Kind("policy-empty", Severity.WARNING, "there is no role: nobody but root gets anything")
 TESTS = Kind("policy-test-failed", Severity.PROBLEM, "a test of the policy fails: it allows or refuses what it should not")
 LINT = Kind("policy-risky", Severity.NOTICE, "the policy gives more away than it seems to")
@@ -67,7 +71,7 @@ def look_at_validity(host: Host) -> Iterator[Seen | str]:
         many = "a warning" if len(risky) == 1 else f"{len(risky)} warnings, the first"
         yield LINT.found(f"{many}: {risky[0]}", "jitsudo policy check", FOLDER)
     if not checked.policy.roles:
-        yield EMPTY.found(f"{FOLDER} defines no role", "jitsudo policy edit roles.yaml   # see jitsudo-policy(5)", FOLDER)
+        yield EMPTY.found(f"{FOLDER} defines no role", FIRST_POLICY, FOLDER)
     yield f"the policy is valid: {len(checked.policy.roles)} roles"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from jitsudo.doctor.policy import FIRST_POLICY
 from jitsudo.errors import Failed, JitsudoError
 from jitsudo.host.accounts import SystemAccounts
 from jitsudo.host.clock import read_clocks
@@ -57,7 +58,7 @@ def check_people(front_end: FrontEnd, waivers: Waivers, *, switching: bool) -> I
 
 def _lets_somebody_in(coverage: Coverage, front_end: FrontEnd) -> Iterator[Found]:
     if not coverage.policy.roles:
-        yield "policy", f"there is no role in {CONFIG}/policy.d: nobody but root would get anything", "man jitsudo-policy", None
+        yield "policy", f"there is no role in {CONFIG}/policy.d: nobody but root would get anything", FIRST_POLICY, None
         return
     ways = coverage.ways_in(candidates(coverage))
     if front_end is FrontEnd.PAM:
