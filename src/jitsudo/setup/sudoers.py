@@ -91,11 +91,13 @@ def _convert(path: str) -> Mapping[str, object]:
 
 
 def subjects_of(document: Mapping[str, object], aliases: Mapping[str, list[object]]) -> tuple[Subject, ...]:
-    """Whom the rules of one file, as cvtsudoers has it, name: aliases resolved, root and exceptions left out."""
+    """Whom the rules of one file, as cvtsudoers has it, name: aliases resolved, root and exceptions left out. Raises Failed."""
     specs = document.get("User_Specs", [])
     found: dict[Subject, None] = {}
-    for spec in specs if isinstance(specs, list) else []:
-        listed = spec.get("User_List", []) if isinstance(spec, dict) else []
+    for spec in specs if isinstance(specs, list) else [specs]:
+        listed = spec.get("User_List") if isinstance(spec, dict) else None
+        if not isinstance(listed, list):  # left out, somebody would be who gets nothing tomorrow
+            raise Failed("cvtsudoers answers with rules in a form that is not known here", "cvtsudoers -f json")
         for subject in _resolved(listed, aliases, 0):
             found[subject] = None
     return tuple(one for one in found if one not in (Subject("username", "root"), Subject("userid", "0")))

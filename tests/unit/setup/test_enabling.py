@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -124,7 +125,7 @@ def test_an_interruption_waits_for_the_end_of_a_step_and_puts_everything_back(pl
     done: list[str] = []
 
     def interrupted(plan: Plan) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
         real.do(plan)
         done.append(name)
 
@@ -143,7 +144,7 @@ def test_an_interruption_of_the_very_last_write_puts_everything_back(
 
     def interrupted(state: SetupState, folder: Path) -> None:
         if state.step == DONE:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
         real(state, folder)
 
     monkeypatch.setattr(enabling, "write_state", interrupted)
