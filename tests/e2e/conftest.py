@@ -16,15 +16,15 @@ SUITES = os.environ.get("JITSUDO_TEST_SUITES", "").split()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    for fixture in ("host", "bare_host"):
+    for fixture, scope in (("host", "session"), ("bare_host", "session"), ("own_host", "module")):
         if fixture in metafunc.fixturenames:
-            metafunc.parametrize(fixture, SUITES or [None], indirect=True, scope="session")
+            metafunc.parametrize(fixture, SUITES or [None], indirect=True, scope=scope)  # type: ignore[arg-type]
 
 
-def boot(request: pytest.FixtureRequest, *, bare: bool) -> Iterator[Lab]:
+def boot(request: pytest.FixtureRequest, *, bare: bool, whose: str = "") -> Iterator[Lab]:
     if request.param is None:
         pytest.skip("JITSUDO_TEST_SUITES names no Debian release")
-    lab = Lab.up(f"t{os.getpid()}-{request.param}{'-bare' if bare else ''}", request.param, bare=bare)
+    lab = Lab.up(f"t{os.getpid()}-{request.param}{'-bare' if bare else ''}{whose}", request.param, bare=bare)
     try:
         yield lab
     finally:
@@ -41,6 +41,12 @@ def host(request: pytest.FixtureRequest) -> Iterator[Lab]:
 def bare_host(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A host without the product: the distribution as it is, with the people in it."""
     yield from boot(request, bare=True)
+
+
+@pytest.fixture(scope="module")
+def own_host(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A host with the product that only one file of tests has: what they do to it would be in the way of others."""
+    yield from boot(request, bare=False, whose=f"-{request.module.__name__.removeprefix('test_').replace('_', '-')}")
 
 
 # A command with children that detach themselves, and one that does what /srv/inside.sh says.

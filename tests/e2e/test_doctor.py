@@ -37,11 +37,11 @@ def remaining(host: Lab) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def well(host: Lab) -> Iterator[Lab]:
-    """The shared host, which is as it was afterwards."""
-    before = findings(host)
-    yield host
-    assert findings(host).keys() == before.keys()
+def well(own_host: Lab) -> Iterator[Lab]:
+    """A host that doctor finds afterwards as it found it before."""
+    before = findings(own_host)
+    yield own_host
+    assert findings(own_host).keys() == before.keys()
 
 
 def test_a_healthy_host_is_clean(well: Lab) -> None:

@@ -19,6 +19,7 @@ from acts import (
     gone,
     obtain,
     restart_daemon,
+    return_everything,
     sudo,
     until,
 )
@@ -78,6 +79,7 @@ def caged(furnished: Lab) -> Iterator[Lab]:
         with extra_policy(furnished, CAGE_POLICY):
             yield furnished
     finally:
+        return_everything(furnished)
         furnished.run("rm", "-rf", "/home/alice/private", "/home/alice/.ssh", KEY, f"{KEY}.pub", "/srv/cage", check=True)
         furnished.run("rm", "-f", f"{POLICY}/days.txt", check=True)
 

@@ -26,6 +26,8 @@ SETTINGS = f"detect_leaks=0:verbosity=1:log_path={REPORTS}/log"
 # The sanitizer wraps crypt(3), and finds what it wraps only if that is there from the start.
 PRELOADED = "libasan.so.8 libcrypt.so.1"
 WATCHED = ("env", f"LD_PRELOAD={PRELOADED}", f"ASAN_OPTIONS={SETTINGS}", f"UBSAN_OPTIONS={SETTINGS}")
+# systemd starts nothing six times in ten seconds, unless it is told that this is meant.
+RESTART = "systemctl daemon-reload; systemctl reset-failed ssh.service; systemctl restart ssh.service"
 UNIT = "/run/systemd/system/ssh.service.d/sanitizers.conf"
 
 
@@ -53,12 +55,12 @@ def watched(gate: Lab) -> Iterator[Lab]:  # noqa: F811
     gate.put("/etc/sudo.conf", "Plugin jitsudo_native jitsudo_native.so\n")
     gate.run("install", "-d", "-m", "1777", REPORTS, check=True)
     gate.put(UNIT, f'[Service]\nEnvironment="LD_PRELOAD={PRELOADED}" "ASAN_OPTIONS={SETTINGS}" "UBSAN_OPTIONS={SETTINGS}"\n')
-    gate.run("sh", "-c", "systemctl daemon-reload && systemctl restart ssh.service", check=True)
+    gate.run("sh", "-ec", RESTART, check=True)
     try:
         yield gate
     finally:
         gate.run("rm", "-rf", UNIT, REPORTS)
-        gate.run("sh", "-c", "systemctl daemon-reload && systemctl restart ssh.service")
+        gate.run("sh", "-ec", RESTART, check=True)
         back = 'for file; do rm -f "$file"; [ ! -e "$file.saved" ] || mv "$file.saved" "$file"; done'
         gate.run("sh", "-c", back, "back", *saved)
         gate.run("chmod", "u-s", *preloaded)
