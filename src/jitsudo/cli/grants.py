@@ -33,7 +33,7 @@ def status(options: argparse.Namespace) -> int:
 
 
 def _oldest_first(reply: Json) -> list[Json]:
-    """The daemon sorts by names, which say nothing."""
+    """By when they begin; of those that began in one second, the one that was made first."""
     return sorted(render.objects(reply, "grants"), key=lambda grant: render.number(grant, "not_before"))
 
 

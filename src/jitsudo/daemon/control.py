@@ -213,10 +213,9 @@ class Control:
         return {"grants": grants, "requests": requests, "problems": self._problems()}
 
     def _shown_grants(self) -> list[GrantRecord]:
-        """Those that are live, and those under which something still runs: it can be ended."""
-        live = self._state.live_grants()
-        running = {session.grant for session in self._sessions.all()} - {grant.id for grant in live}
-        return [*live, *(self._state.book.grants[key] for key in sorted(running))]
+        """Those that are live, and those under which something still runs: it can be ended. In the order of the record."""
+        shown = {grant.id for grant in self._state.live_grants()} | {session.grant for session in self._sessions.all()}
+        return [record for key, record in self._state.book.grants.items() if key in shown]
 
     async def _live_grant_info(self, record: GrantRecord) -> Json:
         info = self._grant_info(record)

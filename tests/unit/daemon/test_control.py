@@ -363,6 +363,18 @@ def test_several_grants_are_listed_before_one_is_given_back() -> None:
     story(test)
 
 
+def test_grants_are_listed_in_the_order_in_which_they_were_made() -> None:
+    """Those of one second, too: their names say nothing."""
+
+    async def test(w: World) -> None:
+        asked = [await w.call(ALICE, "request", "self", "--reason", "INC-1 down") for _ in range(6)]
+        made = [answer["request"]["grant"] for _, answer in asked]
+        _, seen = await w.call(ALICE, "status")
+        assert [grant["id"] for grant in seen["grants"]] == made
+
+    story(test)
+
+
 def test_only_root_loads_a_policy_or_accepts_the_clock() -> None:
     """And a policy that is refused is reported with every error, status 6."""
 
