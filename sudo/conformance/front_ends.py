@@ -164,7 +164,6 @@ def run_python(transcript: Json, place: Place) -> Outcome:
         OWNER = os.geteuid()
         CGROUP = str(place.folder / "cgroup")
         SYSLOG = str(place.folder / "log")
-        SUDO_CONF = str(place.folder / "sudo.conf")
 
     with as_module("jitsudo_sudo_proof", proof):
         lists = {key: tuple(map(unwire, told[key])) for key in ("user_env", "settings", "user_info")}

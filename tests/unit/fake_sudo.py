@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import sys
 import threading
 import types
@@ -148,12 +149,25 @@ class FakePam:
 
 @dataclass
 class Call:
-    """One call as the daemon got it; `inodes` are those of the descriptors, by the names they were given."""
+    """One call as the daemon got it; `inodes` are those of the descriptors, by the names they were given.
+
+    `peers`: of those that are Unix stream sockets, the path that they are connected to.
+    """
 
     method: str
     parameters: dict[str, Any]
     inodes: dict[str, tuple[int, int]]
+    peers: dict[str, str]
     connection: int
+
+
+def peer_of(descriptor: int) -> str | None:
+    """What a Unix stream socket that nothing waits for is connected to; None for anything else."""
+    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        return None
+    with socket.socket(fileno=os.dup(descriptor)) as passed:
+        kind = passed.family, passed.type, os.get_blocking(descriptor)
+        return str(passed.getpeername()) if kind == (socket.AF_UNIX, socket.SOCK_STREAM, False) else None
 
 
 # A step says what the daemon does with one call.
@@ -246,12 +260,14 @@ class ScriptedDaemon:
     def _serve(self, connection: socket.socket, number: int) -> None:
         try:
             while True:
-                frame, inodes = self._frame(connection)
+                frame, passed = self._frame(connection)
                 if not frame:
                     return
                 call = json.loads(frame)
-                names = call["parameters"].get("descriptors", [])
-                self.calls.append(Call(call["method"], call["parameters"], dict(zip(names, inodes, strict=True)), number))
+                named = dict(zip(call["parameters"].get("descriptors", []), passed, strict=True))
+                inodes = {name: inode for name, (inode, _) in named.items()}
+                peers = {name: peer for name, (_, peer) in named.items() if peer is not None}
+                self.calls.append(Call(call["method"], call["parameters"], inodes, peers, number))
                 self.next_step(call["method"])(connection)
         except OSError:
             return
@@ -261,19 +277,19 @@ class ScriptedDaemon:
         return self.script.pop(0) if self.script else silence
 
     @staticmethod
-    def _frame(connection: socket.socket) -> tuple[bytes, list[tuple[int, int]]]:
-        data, inodes = b"", []
+    def _frame(connection: socket.socket) -> tuple[bytes, list[tuple[tuple[int, int], str | None]]]:
+        data, passed = b"", []
         while not data.endswith(b"\0"):
             chunk, ancillary, _, _ = connection.recvmsg(65_536, socket.CMSG_SPACE(64))
             for _level, _kind, packed in ancillary:
                 for descriptor in array.array("i", packed):
                     status = os.fstat(descriptor)
-                    inodes.append((status.st_dev, status.st_ino))
+                    passed.append(((status.st_dev, status.st_ino), peer_of(descriptor)))
                     os.close(descriptor)
             if not chunk:
                 return b"", []
             data += chunk
-        return data[:-1], inodes
+        return data[:-1], passed
 
 
 @dataclass

@@ -17,8 +17,9 @@ SERVICE = "org.varlink.service"
 MAX_DESCRIPTORS = 4
 DESCRIPTOR_NAMES = frozenset({"root", "cwd", "command", "terminal"})
 
-Outcome = Literal["proven", "signed", "confirmed", "failed", "declined", "unavailable"]
-MAX_SIGNATURE_CHARS: Final = 16_384  # of an armoured SSHSIG
+AGENT: Final = "agent"  # the descriptor of a connection to the caller's SSH agent
+
+Outcome = Literal["proven", "connected", "confirmed", "failed", "declined", "unavailable"]
 MAX_DIFF_CHARS: Final = 65_536  # of an edited file
 MAX_ITEM_CHARS: Final = 512  # of a PAM item
 Phase = Literal["account", "authenticate", "session"]
@@ -130,23 +131,23 @@ class Answer:
     """What came of the challenge that the connection was answered with. `account`: why the account may not be used, if so."""
 
     outcome: Outcome
-    signature: str | None
     account: str | None = None
+    descriptors: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, parameters: Json) -> Answer:
         fields = Fields(parameters, "Answer")
-        outcome, signature = fields.text("outcome"), fields.optional_text("signature")
-        account = fields.optional_text("account")
+        outcome, account = fields.text("outcome"), fields.optional_text("account")
+        descriptors = fields.texts("descriptors", ())
         fields.done()
         if account is not None and outcome != "proven":
             raise InvalidValue("Answer: what is said of an account belongs to a proof")
+        if descriptors != ((AGENT,) if outcome == "connected" else ()):
+            raise InvalidValue("Answer: an agent's descriptor comes with a connection to it, and with nothing else")
         for known in get_args(Outcome):
-            if outcome == known and (signature is not None) == (known == "signed"):
-                if signature is not None and len(signature) > MAX_SIGNATURE_CHARS:
-                    raise InvalidValue(f"Answer: a signature has at most {MAX_SIGNATURE_CHARS} characters")
-                return cls(known, signature, account)
-        raise InvalidValue("Answer: no such outcome, or a signature that does not belong to it")
+            if outcome == known:
+                return cls(known, account, descriptors)
+        raise InvalidValue("Answer: no such outcome")
 
 
 @dataclass(frozen=True, slots=True)
