@@ -47,10 +47,10 @@ SSH = f"ssh -i /root/pam_key {TRUSTING} -o PreferredAuthentications={{}} {{}}@lo
 REFUSED = "jitsudo: alice holds no grant on this host"
 
 
-@pytest.fixture
-def gate(clean: Lab) -> Iterator[Lab]:
-    """A host with roles that have access, and with a key of root's own that lets alice in over ssh."""
-    clean.run(
+@contextmanager
+def gated(host: Lab) -> Iterator[None]:
+    """Roles that have access, and a key of root's own that lets alice and carol in over ssh, for a while."""
+    host.run(
         "sh",
         "-euc",
         """rm -f /root/pam_key*; ssh-keygen -q -t ed25519 -N '' -f /root/pam_key
@@ -61,10 +61,17 @@ def gate(clean: Lab) -> Iterator[Lab]:
         install -d -m 0700 /root/.ssh; install -m 0600 /root/pam_key.pub /root/.ssh/authorized_keys""",
         check=True,
     )
-    with extra_policy(clean, POLICY):
+    with extra_policy(host, POLICY):
+        yield
+    host.run("sh", "-c", "rm -f /root/pam_key* /root/.ssh/authorized_keys /home/alice/.ssh/authorized_keys")
+    host.run("sh", "-c", "rm -f /home/carol/.ssh/authorized_keys; loginctl terminate-user alice carol")
+
+
+@pytest.fixture
+def gate(clean: Lab) -> Iterator[Lab]:
+    """A host with roles that have access, and with a key that lets people in over ssh."""
+    with gated(clean):
         yield clean
-    clean.run("sh", "-c", "rm -f /root/pam_key* /root/.ssh/authorized_keys /home/alice/.ssh/authorized_keys")
-    clean.run("sh", "-c", "rm -f /home/carol/.ssh/authorized_keys; loginctl terminate-user alice carol")
 
 
 @contextmanager
