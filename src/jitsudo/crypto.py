@@ -126,23 +126,30 @@ def verify_sshsig(armoured: str, namespace: Namespace, payload: bytes) -> Verifi
     return VerifiedKey(sig.fingerprint, ED25519)
 
 
-def verify_challenge(armoured: str, nonce: str, allowed_keys: Sequence[str]) -> VerifiedKey:
-    """The key among `allowed_keys` whose valid signature over exactly `nonce` this is; raises `InvalidValue`.
+def challenge_data(nonce: str) -> bytes:
+    """What an agent has to sign for a challenge: an SSHSIG over the nonce, which counts as UTF-8."""
+    return signed_data(CHALLENGE_NAMESPACE, nonce.encode())
 
-    `allowed_keys` are `type base64 [comment]`, as an approver's are. Of a security key (`sk-…`), its touch must have been
-    confirmed. The nonce counts as UTF-8.
+
+def key_blobs(lines: Sequence[str]) -> frozenset[bytes]:
+    """The public keys of lines `type base64 [comment]`, as an approver's are."""
+    return frozenset(blob for line in lines if (blob := _blob_of(line)) is not None)
+
+
+def verify_challenge(key: bytes, signature: bytes, nonce: str, allowed_keys: Sequence[str]) -> VerifiedKey:
+    """That `signature` is by `key`, which is among `allowed_keys`, over exactly `nonce`; raises `InvalidValue`.
+
+    Of a security key (`sk-…`), its touch must have been confirmed.
     """
-    sig = parse_sshsig(armoured)
-    if sig.namespace != CHALLENGE_NAMESPACE:
-        raise InvalidValue(f"an SSH signature is for {sig.namespace!r}, not for '{CHALLENGE_NAMESPACE}'")
-    if not any(_blob_of(line) == sig.public_key for line in allowed_keys):
+    if key not in key_blobs(allowed_keys):
         raise InvalidValue("an SSH signature is by a key that does not count here")
-    key_type = Reader(sig.public_key).string().decode("ascii", "replace")
+    sig = Sshsig(key, CHALLENGE_NAMESPACE, signature)
+    key_type = Reader(key).string().decode("ascii", "replace")
     check = _CHECKS.get(key_type)
     if check is None:
         raise InvalidValue("an SSH key is of a type that is not supported", "supported are " + ", ".join(_CHECKS))
     try:
-        check(sig, signed_data(sig.namespace, nonce.encode()))
+        check(sig, challenge_data(nonce))
     except (InvalidSignature, ValueError) as error:
         raise InvalidValue("an SSH signature is not valid for this challenge") from error
     return VerifiedKey(sig.fingerprint, key_type)

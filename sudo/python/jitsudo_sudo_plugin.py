@@ -46,7 +46,7 @@ ACCOUNT = {"kind": "account", "message": "the state of the account", "service": 
 # The grammar of every command line assumes that it is not set, so no PAM stack may bring it back.
 NEVER_FROM_PAM = frozenset({"POSIXLY_CORRECT"})
 REPLY_KEYS = frozenset(
-    {"verdict", "challenge", "session", "token", "command_info", "argv", "env", "code", "message", "hints", "text"}
+    {"verdict", "challenge", "session", "token", "command_info", "argv", "env", "code", "message", "hints", "speaker", "text"}
 )
 # Without runas_uid sudo runs as uid 0, without umask with the caller's: an allow that lacks one is not an allow.
 INFO_KEYS = frozenset({"command", "umask", "closefrom", "use_pty", "runas_uid", "runas_gid", "runas_groups"})
@@ -56,7 +56,7 @@ NOT_ALONE = ("sudoedit", "implied_shell", "cmnd_chroot", "timeout", "remote_host
 
 
 class Refusal(Exception):
-    """The command does not run; `message` and `hints` tell the person why and what to do."""
+    """The command does not run; `message` and `hints` tell the person why and what to do. Without a message nothing is said."""
 
     speaker = "jitsudo"
 
@@ -288,7 +288,8 @@ def verdict_of(reply):
     if verdict != "deny":
         raise Refusal(f"the daemon answered '{printable(verdict)[:100]}', which this plugin cannot do")
     hints = [hint for hint in hints if type(hint) is str] if type(hints) is list else []
-    raise Refusal(message if type(message) is str and message else "denied", *hints)
+    kind = SudosOwn if reply.get("speaker") == "sudo" else Refusal
+    raise kind(message if message is None or (type(message) is str and message) else "denied", *hints)
 
 
 def challenge_of(reply):
@@ -449,7 +450,6 @@ class JitsudoPolicy(sudo.Plugin):
     OWNER = 0
     CGROUP = "/proc/self/cgroup"
     SYSLOG = "/dev/log"
-    SUDO_CONF = "/etc/sudo.conf"
 
     def __init__(self, user_env=(), settings=(), version="", user_info=(), plugin_options=(), **later):  # noqa: ARG002
         self.told = {"user_info": user_info, "settings": settings, "user_env": user_env}
@@ -542,13 +542,9 @@ class JitsudoPolicy(sudo.Plugin):
             "verbose": bool(is_verbose),
             "user": user and to_wire(user),
         }
-        reply = self._ask("List", question)
-        if argv and reply.get("verdict") == "deny" and reply.get("message") is None:
-            return sudo.RC.REJECT  # the exit status is the answer
-        verdict_of(reply)
-        text = reply.get("text")
+        text = self._judged("List", question).get("text")
         if type(text) is str:
-            sudo.log_info(printable(text.rstrip("\n"), keep="\n"))
+            sudo.log_info(printable(text, keep="\n"))
         return sudo.RC.ACCEPT
 
     @explicit(is_rc)
@@ -595,27 +591,25 @@ class JitsudoPolicy(sudo.Plugin):
             challenge = challenge_of(reply)
             if challenge is None:
                 break
-            answer, refusal = self._meet(challenge)
-            reply = self._ask("Answer", answer)
+            answer, passed, refusal = self._meet(challenge)
+            reply = self._ask("Answer", answer, passed=passed)
             if refusal is not None:
                 raise refusal
             is_checked = is_checked or answer["outcome"] == "proven"
         verdict_of(reply)
         if not is_checked:
             # A daemon that does not ask has allowed too early; the command of a locked account does not run all the same.
-            refusal = self._meet(ACCOUNT | {"user": to_wire(self.user_info.get("user", ""))})[1]
+            refusal = self._meet(ACCOUNT | {"user": to_wire(self.user_info.get("user", ""))})[2]
             if refusal is not None:
                 raise refusal
         return reply
 
     def _meet(self, challenge):
-        """What to answer, and the refusal that this comes to in the end, None where the challenge is met."""
+        """(what to answer, the descriptors that go along, the refusal that this comes to in the end or None)."""
         proof = load_proof()
-        nothing = {"signature": None, "account": None}
-        quiet = self.settings.get("noninteractive") == "true"
         try:
             kind, message = challenge.get("kind"), one_text(challenge.get("message"), "message")
-            if kind == "account" or (kind == "authenticate" and not quiet):
+            if kind in ("account", "authenticate"):
                 if challenge.get("service") != proof.SERVICE:
                     raise not_understood("another PAM service")
                 user = one_text(challenge.get("user"), "user")
@@ -623,45 +617,29 @@ class JitsudoPolicy(sudo.Plugin):
                     self._authenticate(proof, user, challenge)
                 why = self._pam_for(proof, user).account(kind == "authenticate")
                 refusal = None if why is None else SudosOwn(why)
-                return {**nothing, "outcome": "proven", "account": why and to_wire(why)}, refusal
+                return {"outcome": "proven", "account": why and to_wire(why)}, {}, refusal
             if kind == "agent":
-                keys, nonce = texts(challenge.get("keys"), "keys"), one_text(challenge.get("nonce"), "nonce")
                 path = dict(item.partition("=")[::2] for item in self.told["user_env"]).get("SSH_AUTH_SOCK")
-                signature = proof.prove_by_agent(path, os.getuid(), keys, nonce, quiet)
-                return {**nothing, "outcome": "signed", "signature": signature}, None
-            if kind == "confirm" and not quiet:
-                proof.confirm(printable(message, keep="\n"))
-                return {**nothing, "outcome": "confirmed"}, None
-            if kind == "authenticate":
-                raise proof.NotProven("unavailable", "a password is required")
+                return {"outcome": "connected", "account": None}, {"agent": proof.agent(path, os.getuid())}, None
             if kind == "confirm":
-                raise proof.NotProven("unavailable", f"{message} This has to be confirmed on a terminal, without -n")
+                proof.confirm(printable(message, keep="\n"))
+                return {"outcome": "confirmed", "account": None}, {}, None
             raise not_understood(f"challenge {printable(str(kind))[:100]}")
         except Outage as fault:
             # Who asks has not failed: root does not go on past a question.
             raise Refusal(fault.message, *fault.hints) from fault
         except proof.NotProven as fault:
             speaker = SudosOwn if kind == "authenticate" else Refusal
-            return {**nothing, "outcome": fault.outcome}, speaker(fault.message, *fault.hints)
+            return {"outcome": fault.outcome, "account": None}, {}, speaker(fault.message, *fault.hints)
 
     def _authenticate(self, proof, user, challenge):
-        tries, prompt = challenge.get("tries"), challenge.get("prompt")
+        tries, prompt, overrides = challenge.get("tries"), challenge.get("prompt"), challenge.get("overrides")
         if type(tries) is not int or tries < 1:
             raise not_understood("tries")
+        if type(overrides) is not bool:
+            raise not_understood("overrides")
         prompt = None if prompt is None else one_text(prompt, "prompt")
-        if self.settings.get("askpass") == "true" and not self._has_askpass():
-            # sudo would end itself in the middle of our call, which CPython does not survive.
-            raise proof.NotProven("unavailable", "no askpass program specified, try setting SUDO_ASKPASS")
-        self._pam_for(proof, user).authenticate(prompt, "prompt" in self.settings, tries)
-
-    def _has_askpass(self):
-        if any(item.startswith("SUDO_ASKPASS=") and item != "SUDO_ASKPASS=" for item in self.told["user_env"]):
-            return True
-        try:
-            with open(self.SUDO_CONF, "rb") as lines:
-                return any(line.split()[:2] == [b"Path", b"askpass"] and len(line.split()) > 2 for line in lines)
-        except OSError:
-            return False
+        self._pam_for(proof, user).authenticate(prompt, overrides, tries)
 
     def _pam_for(self, proof, user):
         if self.pam is not None and self.pam.user != user:
@@ -707,17 +685,20 @@ class JitsudoPolicy(sudo.Plugin):
         verdict_of(reply)
         return reply
 
-    def _ask(self, method, parameters, files=()):
-        """The parameters of the daemon's reply. Raises Refusal where it refuses, Outage where it does not answer."""
+    def _ask(self, method, parameters, files=(), passed=None):
+        """The parameters of the daemon's reply. Raises Refusal where it refuses, Outage where it does not answer.
+
+        `files` are opened for the call; `passed` are open already, and closed here.
+        """
         mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, GIVE_UP)
-        opened = {}
+        opened = dict(passed or {})
         try:
             for name, path, flags in files:
                 try:
                     opened[name] = os.open(path, flags | os.O_CLOEXEC)
                 except OSError:
                     continue
-            if files:
+            if files or passed:
                 parameters = parameters | {"descriptors": [*opened]}
             if self.channel is not None and self.process != os.getpid():
                 # `sudo -b` goes on in a child: the kernel would take it for its parent on the old connection.
@@ -757,6 +738,8 @@ class JitsudoPolicy(sudo.Plugin):
             sudo.log_error(f"jitsudo: {printable(pending)}")
 
     def _say(self, refusal):
+        if refusal.message is None:
+            return
         try:  # noqa: SIM105 - contextlib is not worth its import
             sudo.log_error("\n".join([f"{refusal.speaker}: " + printable(refusal.message), *map(printable, refusal.hints)]))
         except BaseException:  # noqa: BLE001, S110 - a person who cannot be told is refused all the same

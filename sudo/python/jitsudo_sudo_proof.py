@@ -10,7 +10,6 @@ from __future__ import annotations
 import _ctypes
 import _signal
 import _socket
-import binascii
 import errno
 import os
 import time
@@ -39,15 +38,6 @@ TICK_SECONDS = 0.1
 # What the terminal sends: blocked while PAM works, since it might interrupt a module half-way, and let through at a prompt.
 KEYS = frozenset({_signal.SIGINT, _signal.SIGQUIT})
 GIVE_UP = KEYS | {_signal.SIGHUP, _signal.SIGTERM}
-
-NAMESPACE = b"jitsudo-challenge@1"
-AGENT_SECONDS = 5.0
-TOUCH_SECONDS = 60.0  # for a person to find the security key, or to answer the agent's own question
-MAX_AGENT_BYTES = 256 * 1024  # what OpenSSH's own agent sends at most
-AGENT_IDENTITIES, AGENT_IDENTITIES_ANSWER, AGENT_SIGN, AGENT_SIGN_RESPONSE = 11, 12, 13, 14
-RSA_SHA2_512 = 4  # as a flag of AGENT_SIGN
-COLUMNS = 70
-
 
 # sudo_plugin(5); the Python host's own list of them lacks the one for errors.
 CONV_ECHO_OFF, CONV_ECHO_ON, CONV_ERROR, CONV_PREFER_TTY = 1, 2, 3, 0x2000
@@ -348,145 +338,23 @@ def confirm(message):
         os.close(terminal)
 
 
-# The SSH agent (draft-ietf-sshm-ssh-agent) and SSHSIG (OpenSSH, PROTOCOL.sshsig).
+# The SSH agent. What it says is for the daemon to read: nothing of it is parsed in a setuid program.
 
 
-def string(value):
-    return len(value).to_bytes(4, "big") + value
-
-
-class Fields:
-    """Takes fields off what the agent sent; an agent is the caller's own program, so nothing of it is believed."""
-
-    def __init__(self, data):
-        self.rest = data
-
-    def number(self, size):
-        taken, self.rest = self.rest[:size], self.rest[size:]
-        if len(taken) < size:
-            raise NotProven("unavailable", "the SSH agent's answer was not understood")
-        return int.from_bytes(taken, "big")
-
-    def string(self):
-        size = self.number(4)
-        taken, self.rest = self.rest[:size], self.rest[size:]
-        if len(taken) < size:
-            raise NotProven("unavailable", "the SSH agent's answer was not understood")
-        return taken
-
-
-class Agent:
-    """The caller's SSH agent."""
-
-    def __init__(self, path, uid):
-        self.deadline = time.monotonic() + AGENT_SECONDS
-        self.socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-        self.socket.settimeout(TICK_SECONDS)
+def agent(path, uid):
+    """The descriptor of a connection to the caller's SSH agent, for the caller to close. Raises NotProven."""
+    if not path:
+        raise NotProven("unavailable", "no SSH agent: SSH_AUTH_SOCK is not set", "ssh -A, or ssh-add on this host")
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
+    try:
         # As the caller: the path is theirs to choose, and must not lead to a socket that only root may open.
         os.seteuid(uid)
         try:
-            self.socket.connect(raw(path))
-        except (OSError, ValueError) as fault:
-            self.socket.close()
-            why = os.strerror(getattr(fault, "errno", None) or errno.EINVAL)
-            raise NotProven("unavailable", f"your SSH agent cannot be reached ({why})", "ssh-add -l") from None
+            connection.connect(raw(path))
         finally:
             os.seteuid(0)
-
-    def close(self):
-        self.socket.close()
-
-    def call(self, request, seconds):
-        self.deadline = time.monotonic() + seconds
-        self._send(string(request))
-        size = int.from_bytes(self._receive(4), "big")
-        if not 0 < size <= MAX_AGENT_BYTES:
-            raise NotProven("unavailable", "the SSH agent's answer was not understood")
-        return self._receive(size)
-
-    def _send(self, data):
-        while data:
-            try:
-                data = data[self.socket.send(data) :]
-            except TimeoutError:
-                self._still_waiting()
-            except OSError:
-                raise NotProven("unavailable", "your SSH agent closed the connection") from None
-
-    def _receive(self, size):
-        data = b""
-        while len(data) < size:
-            try:
-                chunk = self.socket.recv(size - len(data))
-            except TimeoutError:
-                self._still_waiting()
-                continue
-            except OSError:
-                chunk = b""
-            if not chunk:
-                raise NotProven("unavailable", "your SSH agent closed the connection")
-            data += chunk
-        return data
-
-    def _still_waiting(self):
-        if is_given_up(GIVE_UP):
-            raise NotProven("declined", "interrupted")
-        if time.monotonic() >= self.deadline:
-            raise NotProven("unavailable", "your SSH agent did not answer in time")
-
-    def identities(self):
-        answer = Fields(self.call(bytes([AGENT_IDENTITIES]), AGENT_SECONDS))
-        if answer.number(1) != AGENT_IDENTITIES_ANSWER:
-            return []
-        found = []
-        for _ in range(min(answer.number(4), MAX_AGENT_BYTES)):
-            found.append(answer.string())
-            answer.string()
-        return found
-
-    def sign(self, key, data):
-        """The signature's blob, None where the agent, or the person whom it asked, refuses."""
-        flags = RSA_SHA2_512 if Fields(key).string() == b"ssh-rsa" else 0
-        request = bytes([AGENT_SIGN]) + string(key) + string(data) + flags.to_bytes(4, "big")
-        answer = Fields(self.call(request, TOUCH_SECONDS))
-        return answer.string() if answer.number(1) == AGENT_SIGN_RESPONSE else None
-
-
-def prove_by_agent(path, uid, keys, nonce, is_quiet):
-    """The armoured SSHSIG of one of `keys` over `nonce`. Raises NotProven. `is_quiet`: nobody is there to touch anything."""
-    if not path:
-        raise NotProven("unavailable", "no SSH agent: SSH_AUTH_SOCK is not set", "ssh -A, or ssh-add on this host")
-    import hashlib
-
-    digest = hashlib.sha512(raw(nonce)).digest()
-    data = b"SSHSIG" + string(NAMESPACE) + string(b"") + string(b"sha512") + string(digest)
-    wanted = {binascii.a2b_base64(line.split()[1]) for line in keys}
-    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, GIVE_UP)
-    agent = None
-    try:
-        agent = Agent(path, uid)
-        held = [key for key in agent.identities() if key in wanted and not (is_quiet and is_touched(key))]
-        for key in held:
-            if is_touched(key):
-                tell("jitsudo: confirm on your security key")
-            made = agent.sign(key, data)
-            if made is not None:
-                return armoured(key, made)
-    finally:
-        if agent is not None:
-            agent.close()
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
-    if held:
-        raise NotProven("failed", "your SSH agent refused to sign")
-    raise NotProven("unavailable", "your SSH agent holds none of the keys that are enrolled for you", "ssh-add -l")
-
-
-def is_touched(key):
-    return Fields(key).string().startswith(b"sk-")
-
-
-def armoured(key, made):
-    blob = b"SSHSIG" + (1).to_bytes(4, "big") + string(key) + string(NAMESPACE) + string(b"") + string(b"sha512") + string(made)
-    text = binascii.b2a_base64(blob, newline=False).decode()
-    lines = [text[i : i + COLUMNS] for i in range(0, len(text), COLUMNS)]
-    return "\n".join(["-----BEGIN SSH SIGNATURE-----", *lines, "-----END SSH SIGNATURE-----", ""])
+        return connection.detach()
+    except (OSError, ValueError) as fault:
+        connection.close()
+        why = os.strerror(getattr(fault, "errno", None) or errno.EINVAL)
+        raise NotProven("unavailable", f"your SSH agent cannot be reached ({why})", "ssh-add -l") from None

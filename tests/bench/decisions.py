@@ -14,7 +14,7 @@ import time
 SOCKET = "/run/jitsudo/decide"
 
 
-ANSWER = {"outcome": "proven", "signature": None, "account": None}
+ANSWER = {"outcome": "proven", "account": None}
 ACCOUNT_IN_ORDER = json.dumps({"method": "io.jitsudo.Decide.Answer", "more": True, "parameters": ANSWER}).encode() + b"\0"
 
 

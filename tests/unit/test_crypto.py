@@ -17,6 +17,7 @@ from jitsudo.crypto import (
     CHALLENGE_NAMESPACE,
     HostKey,
     VerifiedKey,
+    challenge_data,
     is_strong_ed25519_point,
     parse_public_line,
     verify_challenge,
@@ -24,7 +25,7 @@ from jitsudo.crypto import (
 )
 from jitsudo.errors import InvalidValue
 from jitsudo.grants.envelope import Kind, Namespace, Signature
-from jitsudo.grants.sshsig import Sshsig, armour, fingerprint, parse_sshsig, signed_data, string
+from jitsudo.grants.sshsig import Sshsig, armour, fingerprint, parse_sshsig, string
 
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
@@ -298,20 +299,21 @@ def test_a_challenge_signed_by_openssh_is_met(kind: str, tmp_path: Path) -> None
     """By each type of key, and by no other key, over no other nonce, in no other namespace."""
     line, made = made_by_openssh(tmp_path, OPENSSH_KEYS[kind], NONCE)
     other = HostKey.generate().public_line("x")
-    key = verify_challenge(made, NONCE, [other, line])
+    sig, elsewhere = parse_sshsig(made), made_by_openssh(tmp_path, OPENSSH_KEYS[kind], NONCE, "jitsudo-approval-v1")[1]
+    key = verify_challenge(sig.public_key, sig.signature, NONCE, [other, line])
     assert key.key_type == line.split()[0]
     assert key.fingerprint in keygen("-l", "-f", str(tmp_path / "key")).stdout.decode()
     for signature, nonce, keys in (
-        (made, NONCE + "0", [line]),
-        (made, "", [line]),
-        (made, NONCE, [other]),
-        (made, NONCE, []),
-        (made_by_openssh(tmp_path, OPENSSH_KEYS[kind], NONCE, "jitsudo-approval-v1")[1], NONCE, [line]),
-        (made[:-1], NONCE, [line]),
-        ("", NONCE, [line]),
+        (sig.signature, NONCE + "0", [line]),
+        (sig.signature, "", [line]),
+        (sig.signature, NONCE, [other]),
+        (sig.signature, NONCE, []),
+        (parse_sshsig(elsewhere).signature, NONCE, [line]),
+        (sig.signature[:-1], NONCE, [line]),
+        (b"", NONCE, [line]),
     ):
         with pytest.raises(InvalidValue):
-            verify_challenge(signature, nonce, keys)
+            verify_challenge(sig.public_key, signature, nonce, keys)
 
 
 def test_every_changed_byte_of_a_challenges_signature_is_noticed(tmp_path: Path) -> None:
@@ -325,12 +327,12 @@ def test_every_changed_byte_of_a_challenges_signature_is_noticed(tmp_path: Path)
             changed = bytearray(sig.signature)
             changed[index] ^= 1
             with pytest.raises(InvalidValue):
-                verify_challenge(armour(Sshsig(sig.public_key, sig.namespace, bytes(changed))), NONCE, [line])
+                verify_challenge(sig.public_key, bytes(changed), NONCE, [line])
 
 
-def security_key(kind: str, flags: int = 0x01, application: bytes = b"ssh:") -> tuple[str, str]:
+def security_key(kind: str, flags: int = 0x01, application: bytes = b"ssh:") -> tuple[str, Sshsig]:
     """What a security key would be and sign (OpenSSH, PROTOCOL.u2f), made in software."""
-    data = signed_data(CHALLENGE_NAMESPACE, NONCE.encode())
+    data = challenge_data(NONCE)
     tail = bytes([flags]) + (7).to_bytes(4, "big")
     message = hashlib.sha256(application).digest() + tail + hashlib.sha256(data).digest()
     name = f"{kind}@openssh.com".encode()
@@ -344,7 +346,7 @@ def security_key(kind: str, flags: int = 0x01, application: bytes = b"ssh:") -> 
         blob = string(name) + string(b"nistp256") + string(point) + string(application)
         r, s = decode_dss_signature(curve.sign(message, ec.ECDSA(SHA256())))
         proof = mpint(r) + mpint(s)
-    made = armour(Sshsig(blob, CHALLENGE_NAMESPACE, string(name) + string(proof) + tail))
+    made = Sshsig(blob, CHALLENGE_NAMESPACE, string(name) + string(proof) + tail)
     return f"{name.decode()} {base64.b64encode(blob).decode()}", made
 
 
@@ -356,23 +358,23 @@ def mpint(number: int) -> bytes:
 def test_a_security_key_must_have_been_touched(kind: str, tmp_path: Path) -> None:
     """OpenSSH takes what we take; without user presence neither a PIN nor anything else helps."""
     line, made = security_key(kind)
-    assert verify_challenge(made, NONCE, [line]).key_type == f"{kind}@openssh.com"
+    assert verify_challenge(made.public_key, made.signature, NONCE, [line]).key_type == f"{kind}@openssh.com"
     (tmp_path / "signers").write_text(f"alice {line}\n")
-    (tmp_path / "sig").write_text(made)
+    (tmp_path / "sig").write_text(armour(made))
     where = ["-f", str(tmp_path / "signers"), "-I", "alice", "-n", CHALLENGE_NAMESPACE, "-s", str(tmp_path / "sig")]
     assert keygen("-Y", "verify", *where, message=NONCE.encode()).returncode == 0
     for flags in (0x00, 0x04, 0xFE):
         line, made = security_key(kind, flags)
         with pytest.raises(InvalidValue, match="touched"):
-            verify_challenge(made, NONCE, [line])
+            verify_challenge(made.public_key, made.signature, NONCE, [line])
     line, made = security_key(kind)
     other, _ = security_key(kind)
     with pytest.raises(InvalidValue, match="does not count"):
-        verify_challenge(made, NONCE, [other])
-    sig = parse_sshsig(made)
-    for changed in (sig.signature[:-1], sig.signature + b"x", sig.signature[:-5] + b"\x05" + sig.signature[-4:]):
+        verify_challenge(made.public_key, made.signature, NONCE, [other])
+    good = made.signature
+    for changed in (good[:-1], good + b"x", good[:-5] + b"\x05" + good[-4:]):
         with pytest.raises(InvalidValue):
-            verify_challenge(armour(Sshsig(sig.public_key, sig.namespace, changed)), NONCE, [line])
+            verify_challenge(made.public_key, changed, NONCE, [line])
 
 
 def ecdsa_blob(key_type: bytes, curve: bytes, point: bytes) -> bytes:
@@ -434,15 +436,24 @@ def test_odd_keys_meet_no_challenge(name: str) -> None:
     blob, signature = ODD_KEYS[name]
     line = f"x {base64.b64encode(blob).decode()}"
     with pytest.raises(InvalidValue):
-        verify_challenge(armour(Sshsig(blob, CHALLENGE_NAMESPACE, signature)), NONCE, [line])
+        verify_challenge(blob, signature, NONCE, [line])
 
 
 @pytest.mark.parametrize("line", ["", "ssh-ed25519", "ssh-ed25519 %", "ssh-ed25519 AAAA"])
 def test_a_damaged_enrolled_key_is_passed_over(line: str) -> None:
     """It is nobody's, and stops nobody else."""
-    made = KEY.sign(Namespace.GRANT, NONCE.encode())
-    sig = parse_sshsig(made)
-    with pytest.raises(InvalidValue, match="not for 'jitsudo-challenge@1'"):
-        verify_challenge(made, NONCE, [line, KEY.public_line("x")])
+    key, made = key_with_signature()
     with pytest.raises(InvalidValue, match="does not count"):
-        verify_challenge(armour(Sshsig(sig.public_key, CHALLENGE_NAMESPACE, sig.signature)), NONCE, [line])
+        verify_challenge(key, made, NONCE, [line])
+    assert verify_challenge(key, made, NONCE, [line, public_line(key)]).key_type == "ssh-ed25519"
+
+
+def key_with_signature() -> tuple[bytes, bytes]:
+    """A new key, and what it signs for the challenge."""
+    private = ed25519.Ed25519PrivateKey.generate()
+    key = string(b"ssh-ed25519") + string(private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+    return key, string(b"ssh-ed25519") + string(private.sign(challenge_data(NONCE)))
+
+
+def public_line(key: bytes) -> str:
+    return f"ssh-ed25519 {base64.b64encode(key).decode()} x"

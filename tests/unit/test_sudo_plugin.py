@@ -190,7 +190,7 @@ MALFORMED: dict[str, Step] = {
     "verdict look-alike": allow_but(verdict="\u0430llow"),
     "verdict base64": allow_but(verdict={"base64": "YWxsb3c="}),
     "verdict challenge": answer({"verdict": "challenge", "message": "confirm"}),
-    "verdict deny with an allow's terms": allow_but(verdict="deny"),
+    "verdict deny with an allow's terms": allow_but(verdict="deny", message="no"),
     "unknown obligation": allow_but(record="tty"),
     "session missing": allow_without("session"),
     "session null, token not": allow_but(session=None),
@@ -638,24 +638,32 @@ def test_close_never_raises_and_says_nothing(step: Step, policy: Any, run: Path,
 
 def test_list_goes_to_standard_output(policy: Any, run: Path, sudo: FakeSudo) -> None:
     """The text is shown as it is but for what could steer a terminal."""
-    with ScriptedDaemon(run, [answer({"verdict": "allow", "text": "one\ntwo\x1b[m\n"})]) as daemon:
+    with ScriptedDaemon(run, [answer({"verdict": "allow", "text": "one\ntwo\x1b[m"})]) as daemon:
         assert policy.list(("id", "-u"), 1, "bob") is RC.ACCEPT
     assert sudo.infos == ["one\ntwo\\x1b[m"]
     sent = daemon.calls[0].parameters
     assert (sent["argv"], sent["command"], sent["verbose"], sent["user"]) == (["id", "-u"], "/usr/bin/id", True, "bob")
 
 
-def test_a_command_that_may_not_be_run_is_listed_by_the_exit_status(policy: Any, run: Path, sudo: FakeSudo) -> None:
-    """As sudo does: no word where the daemon has none; but only for a command, and only for a deny."""
-    silent = DENY | {"message": None, "hints": []}
-    for argv, reply, said in ((("id",), silent, 0), ((), silent, 1), (("id",), DENY, 1), (("id",), {"verdict": "no"}, 1)):
+@pytest.mark.parametrize(("reply", "said"), [(DENY | {"message": None}, 0), (DENY, 1), ({"verdict": "no"}, 1)])
+def test_a_denial_without_a_message_says_nothing(reply: Any, said: int, policy: Any, run: Path, sudo: FakeSudo) -> None:
+    """As sudo does where the exit status is the answer; no word where the daemon has none."""
+    for ask in (lambda: policy.list(("id",), 0, None), policy.validate, lambda: policy.check_policy(("id",), ())):
         (run / "decide").unlink(missing_ok=True)
         policy.channel = None
         sudo.errors.clear()
         with ScriptedDaemon(run, [answer(reply)]):
-            assert policy.list(argv, 0, None) is RC.REJECT
+            assert ask() is RC.REJECT
         assert len(sudo.errors) == said
     assert sudo.infos == []
+
+
+@pytest.mark.parametrize(("speaker", "name"), [("sudo", "sudo"), (None, "jitsudo"), ("su", "jitsudo"), (1, "jitsudo")])
+def test_the_daemon_may_speak_in_sudos_name(speaker: Any, name: str, policy: Any, run: Path, sudo: FakeSudo) -> None:
+    """Where sudo itself has these words; an unknown name is none."""
+    with ScriptedDaemon(run, [answer(DENY | {"speaker": speaker, "message": "a password is required", "hints": []})]):
+        assert policy.check_policy(("id",), ()) is RC.REJECT
+    assert sudo.errors == [f"{name}: a password is required"]
 
 
 def test_bare_list_asks_for_everything(policy: Any, run: Path) -> None:
@@ -985,14 +993,12 @@ def test_starting_costs_no_heavy_import(tmp_path: Path) -> None:
 # Challenges and the account.
 
 
-NOTHING_ASKED = dict.fromkeys(("service", "user", "prompt", "tries", "keys", "nonce"))
+NOTHING_ASKED = dict.fromkeys(("service", "user", "prompt", "overrides", "tries"))
 PASSWORD: dict[str, Any] = {
     **NOTHING_ASKED, "kind": "authenticate", "message": "prove who you are", "service": "jitsudo-sudo", "user": "alice",
-    "prompt": "[sudo] password for alice: ", "tries": 3,
+    "prompt": "[sudo] password for alice: ", "overrides": False, "tries": 3,
 }  # fmt: skip
-AGENT: dict[str, Any] = {
-    **NOTHING_ASKED, "kind": "agent", "message": "prove who you are", "keys": ["ssh-ed25519 AAAA"], "nonce": "5f",
-}  # fmt: skip
+AGENT: dict[str, Any] = {**NOTHING_ASKED, "kind": "agent", "message": "prove who you are"}
 ACCOUNT: dict[str, Any] = {
     **NOTHING_ASKED, "kind": "account", "message": "the state of the account", "service": "jitsudo-sudo", "user": "alice",
 }  # fmt: skip
@@ -1018,16 +1024,13 @@ def test_a_password_is_proven_by_pam_and_the_account_checked_after_it(
         ("authenticate", "[sudo] password for alice: ", False, 3),
         ("account", True),
     ]
-    assert daemon.calls[1].parameters == {"outcome": "proven", "signature": None, "account": None}
+    assert daemon.calls[1].parameters == {"outcome": "proven", "account": None}
     assert {call.connection for call in daemon.calls} == {1}
 
 
-def test_the_callers_own_prompt_overrides_each_of_the_stacks(
-    plugin: Any, run: Path, tmp_path: Path, pam: type[FakePam]
-) -> None:
+def test_the_daemon_says_whether_the_prompt_overrides_each_of_the_stacks(policy: Any, run: Path, pam: type[FakePam]) -> None:
     """As sudo -p does."""
-    policy = make_policy(plugin, run, tmp_path, "prompt=Mine: ")
-    with ScriptedDaemon(run, [challenged(PASSWORD | {"prompt": "Mine: "}), answer(ALLOW)]):
+    with ScriptedDaemon(run, [challenged(PASSWORD | {"prompt": "Mine: ", "overrides": True}), answer(ALLOW)]):
         policy.check_policy(("id",), ())
     assert ("authenticate", "Mine: ", True, 3) in pam.steps
 
@@ -1044,33 +1047,71 @@ def test_what_is_not_proven_does_not_run_whatever_the_daemon_says(
     assert ("account", True) not in pam.steps
 
 
-@pytest.mark.parametrize(("challenge", "words"), [(PASSWORD, "sudo: a password is required"), (CONFIRM, "without -n")])
-def test_noninteractive_asks_nobody(
-    challenge: dict[str, Any], words: str, plugin: Any, run: Path, tmp_path: Path, pam: type[FakePam], sudo: FakeSudo
+def test_with_noninteractive_pam_is_told_to_ask_nothing(
+    plugin: Any, run: Path, tmp_path: Path, pam: type[FakePam], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """-n: PAM is not even started."""
+    """-n: the daemon does not ask for a password then, and if it does, no module gets one."""
+    made: list[bool] = []
+    monkeypatch.setattr(pam, "authenticate", lambda one, *_given: made.append(one.is_quiet))
     policy = make_policy(plugin, run, tmp_path, "noninteractive=true")
-    with ScriptedDaemon(run, [challenged(challenge), answer(DENY)]) as daemon:
-        assert policy.check_policy(("id",), ()) is RC.REJECT
-    assert outcomes(daemon) == ["unavailable"]
-    assert words in sudo.errors[0]
-    assert pam.steps == []
+    with ScriptedDaemon(run, [challenged(PASSWORD), answer(ALLOW)]):
+        policy.check_policy(("id",), ())
+    assert made == [True]
 
 
 def test_several_challenges_are_met_one_after_the_other(
     policy: Any, proof: Any, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A password, an agent, the word yes; the answer is to the very question."""
+    """A password, an agent, the word yes; the answer is to the very question, and the agent's connection goes along."""
     asked: list[object] = []
-    monkeypatch.setattr(proof, "prove_by_agent", lambda *given: asked.append(given) or "-----BEGIN")
+    descriptor = os.open("/", os.O_PATH)
+    monkeypatch.setattr(proof, "agent", lambda *given: asked.append(given) or descriptor)
     monkeypatch.setattr(proof, "confirm", asked.append)
     policy.told["user_env"] = (*ENV, "SSH_AUTH_SOCK=/tmp/agent")
     script = [challenged(PASSWORD), challenged(AGENT), challenged(CONFIRM), answer(ALLOW)]
     with ScriptedDaemon(run, script) as daemon:
         assert policy.check_policy(("id",), ())[0] is RC.ACCEPT
-    assert asked == [("/tmp/agent", 1000, ("ssh-ed25519 AAAA",), "5f", False), "This stops production."]
-    assert outcomes(daemon) == ["proven", "signed", "confirmed"]
-    assert daemon.calls[2].parameters["signature"] == "-----BEGIN"
+    assert asked == [("/tmp/agent", 1000), "This stops production."]
+    assert outcomes(daemon) == ["proven", "connected", "confirmed"]
+    assert [call.parameters.get("descriptors") for call in daemon.calls[1:]] == [None, ["agent"], None]
+    status = os.stat("/")
+    assert daemon.calls[2].inodes == {"agent": (status.st_dev, status.st_ino)}
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
+@pytest.mark.usefixtures("pam")
+def test_an_agents_connection_is_closed_whatever_the_daemon_does(
+    policy: Any, proof: Any, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it has gone away, too."""
+    descriptor = os.open("/", os.O_PATH)
+    monkeypatch.setattr(proof, "agent", lambda *_given: descriptor)
+    with ScriptedDaemon(run, [in_turn(challenged(AGENT), hang_up)]):
+        assert policy.check_policy(("id",), ()) is RC.REJECT
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
+def test_waiting_for_an_agent_can_be_given_up(
+    policy: Any, proof: Any, run: Path, sudo: FakeSudo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """^C while the daemon waits for it: sudo goes, and the daemon sees it."""
+    monkeypatch.setattr(proof, "agent", lambda *_given: os.open("/", os.O_PATH))
+    taken: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _frame: taken.append(number))
+
+    def wait(connection: socket.socket) -> None:
+        answer({"pending": "confirm on your security key"}, continues=True)(connection)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    try:
+        with ScriptedDaemon(run, [challenged(AGENT), wait]):
+            assert policy.check_policy(("id",), ()) is RC.REJECT
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert taken == [signal.SIGINT]
+    assert sudo.errors[-1] == "jitsudo: interrupted"
 
 
 def test_challenges_without_end_are_refused(policy: Any, proof: Any, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1098,9 +1139,9 @@ ODD_CHALLENGES: dict[str, object] = {
     "tries true": {**PASSWORD, "tries": True},
     "no more tries": {**PASSWORD, "tries": 0},
     "a prompt that is a number": {**PASSWORD, "prompt": 1},
-    "no keys": {**AGENT, "keys": None},
-    "keys of numbers": {**AGENT, "keys": [1]},
-    "no nonce": {**AGENT, "nonce": None},
+    "overrides null": {**PASSWORD, "overrides": None},
+    "overrides one": {**PASSWORD, "overrides": 1},
+    "an agent without a message": {**AGENT, "message": None},
 }
 
 
@@ -1133,9 +1174,9 @@ def test_whatever_a_challenge_holds_it_is_met_or_denied(
 ) -> None:
     """Never an exception, never an allow without the allow: after it the daemon still has to say yes."""
     replies = [{"verdict": "challenge", "challenge": changes}, DENY]
-    monkeypatch.setattr(policy, "_ask", lambda *_given: replies.pop(0) if replies else DENY)
+    monkeypatch.setattr(policy, "_ask", lambda *_given, **_named: replies.pop(0) if replies else DENY)
     monkeypatch.setattr(proof, "confirm", lambda _message: None)
-    monkeypatch.setattr(proof, "prove_by_agent", lambda *_given: "x")
+    monkeypatch.setattr(proof, "agent", lambda *_given: 0)
     assert policy.check_policy(("id",), ()) is RC.REJECT
     assert plugin.sudo.errors.pop().startswith(("jitsudo: ", "sudo: "))
     assert plugin.sudo.errors == []
@@ -1159,7 +1200,7 @@ def test_an_account_that_may_not_be_used_runs_nothing_and_is_on_record(
     pam.script["account"] = "account validation failure, is your account locked?"
     with ScriptedDaemon(run, [first, answer(ALLOW)]) as daemon:
         assert policy.check_policy(("id",), ()) is RC.REJECT
-    assert daemon.calls[1].parameters == {"outcome": "proven", "signature": None, "account": pam.script["account"]}
+    assert daemon.calls[1].parameters == {"outcome": "proven", "account": pam.script["account"]}
     assert [call.connection for call in daemon.calls] == [1, 1]
     assert sudo.errors == ["sudo: account validation failure, is your account locked?"]
     assert pam.steps[-1] == ("close",)
@@ -1286,31 +1327,6 @@ def test_without_its_other_half_the_plugin_refuses_people(
 def test_the_two_halves_are_of_one_version(plugin: Any, proof: Any) -> None:
     """They are installed together."""
     assert plugin.VERSION == proof.VERSION
-
-
-def test_askpass_without_a_program_is_refused_before_sudo_ends_itself(
-    plugin: Any, run: Path, tmp_path: Path, pam: type[FakePam], sudo: FakeSudo
-) -> None:
-    """sudo -A: from the environment or sudo.conf, else refused in sudo's words."""
-    conf = tmp_path / "sudo.conf"
-
-    def ask(*env: str) -> Any:
-        policy = make_policy(plugin, run, tmp_path, "askpass=true")
-        type(policy).SUDO_CONF = str(conf)
-        policy.told["user_env"] = env
-        (run / "decide").unlink(missing_ok=True)
-        with ScriptedDaemon(run, [challenged(PASSWORD), answer(ALLOW)]):
-            return policy.check_policy(("id",), ())
-
-    for env, text in (((), None), (("SUDO_ASKPASS=",), ""), (("SUDO_ASKPASS_=x",), "Path askpass\n# Path askpass /x\n")):
-        if text is not None:
-            conf.write_text(text)
-        assert ask(*env) is RC.REJECT
-    assert set(sudo.errors) == {"sudo: no askpass program specified, try setting SUDO_ASKPASS"}
-    assert pam.steps == []
-    assert ask("SUDO_ASKPASS=/x")[0] is RC.ACCEPT
-    conf.write_text("Plugin x y.so\n Path  askpass /x\n")
-    assert ask()[0] is RC.ACCEPT
 
 
 # The very file.

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_sudo import PLUGIN_FILE, FakeSudo, load_proof
-from hypothesis import given
-from hypothesis import strategies as st
-
-from jitsudo.crypto import verify_challenge
-from jitsudo.errors import InvalidValue
-
-NONCE = "5f" * 32
 
 
 @pytest.fixture
@@ -359,160 +350,51 @@ def as_caller(proof: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return taken
 
 
-@pytest.fixture
-def agent(tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """A real ssh-agent with an Ed25519 key: its socket, the key's line."""
-    path = str(tmp_path / "agent")
-    with subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL) as process:
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
-        deadline = time.monotonic() + 5
-        while not os.path.exists(path) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        environment = {**os.environ, "SSH_AUTH_SOCK": path}
-        subprocess.run(["ssh-add", "-q", tmp_path / "key"], env=environment, check=True)
-        yield path, (tmp_path / "key.pub").read_text().strip()
-        process.terminate()
-
-
-OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBFK6JTSra5tleux8qh+5q1ocKz52RMFbjBak2J1uYYr"
-
-
-def test_an_agents_signature_is_what_the_daemon_verifies(proof: Any, agent: tuple[str, str], as_caller: list[int]) -> None:
-    """Over this nonce alone; the socket is opened as the caller."""
-    path, line = agent
-    made = proof.prove_by_agent(path, 1234, (OTHER, line), NONCE, True)
-    assert verify_challenge(made, NONCE, [line]).key_type == "ssh-ed25519"
-    with pytest.raises(InvalidValue):
-        verify_challenge(made, NONCE[:-1], [line])
+@pytest.mark.parametrize("backlog", [0, 10])
+def test_an_agent_is_connected_to_as_the_caller(backlog: int, proof: Any, as_caller: list[int], tmp_path: Path) -> None:
+    """Not waiting for it, not for the command to inherit; and nothing is said to it."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "agent"))
+        listener.listen(backlog)
+        with socket.socket(fileno=proof.agent(str(tmp_path / "agent"), 1234)) as made:
+            assert made.getpeername() == str(tmp_path / "agent")
+            assert (made.type, os.get_blocking(made.fileno()), made.get_inheritable()) == (socket.SOCK_STREAM, False, False)
+            accepted, _ = listener.accept()
+            with accepted, pytest.raises(BlockingIOError):
+                accepted.recv(1, socket.MSG_DONTWAIT)
     assert as_caller == [1234, 0]
 
 
-def test_an_agent_without_the_key_is_no_proof(proof: Any, agent: tuple[str, str], as_caller: list[int]) -> None:
-    """Keys that are not enrolled are not asked to sign."""
-    with pytest.raises(proof.NotProven, match="none of the keys") as caught:
-        proof.prove_by_agent(agent[0], 1234, (OTHER,), NONCE, False)
-    assert caught.value.outcome == "unavailable"
-    assert as_caller == [1234, 0]
-
-
-def framed(body: bytes) -> bytes:
-    return len(body).to_bytes(4, "big") + body
-
-
-KEY = framed(b"ssh-ed25519") + framed(bytes(32))
-TOUCHED = framed(b"sk-ssh-ed25519@openssh.com") + framed(bytes(32)) + framed(b"ssh:")
-LISTED = framed(b"\x0c" + (1).to_bytes(4, "big") + framed(KEY) + framed(b"comment"))
-LINE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-
-BAD_AGENTS: dict[str, tuple[list[bytes], str]] = {
-    "hangs up": ([b""], "closed the connection"),
-    "half a length": ([b"\0\0"], "closed the connection"),
-    "no length": ([b"\0\0\0\0"], "not understood"),
-    "4 GiB": ([b"\xff\xff\xff\xff"], "not understood"),
-    "256 KiB and one": ([(256 * 1024 + 1).to_bytes(4, "big")], "not understood"),
-    "half a message": ([framed(b"\x0c\0\0\0\1")[:-1]], "closed the connection"),
-    "failure": ([framed(b"\x05")], "none of the keys"),
-    "another message": ([framed(b"\x0e" + framed(KEY))], "none of the keys"),
-    "fewer keys than it says": ([framed(b"\x0c\0\0\0\2" + framed(KEY) + framed(b""))], "not understood"),
-    "no comment": ([framed(b"\x0c\0\0\0\1" + framed(KEY))], "not understood"),
-    "a long key": ([framed(b"\x0c\0\0\0\1\xff\xff\xff\xff")], "not understood"),
-    "four billion keys": ([framed(b"\x0c\xff\xff\xff\xff")], "not understood"),
-    "refuses to sign": ([LISTED, framed(b"\x05")], "refused to sign"),
-    "signs nothing": ([LISTED, framed(b"\x0e")], "not understood"),
-    "hangs up instead of signing": ([LISTED, b""], "closed the connection"),
-}
-
-
-@given(st.binary(max_size=200) | st.builds(lambda tail: b"\x0c\0\0\0\2" + tail, st.binary(max_size=200)))
-def test_any_bytes_of_an_agent_are_keys_or_not_understood(answer: bytes) -> None:
-    """Nothing that it sends raises anything else."""
-    proof = load_proof(FakeSudo())
-    agent = proof.Agent.__new__(proof.Agent)
-    agent.call = lambda _request, _seconds: answer or b"\0"
-    for ask in (agent.identities, lambda: agent.sign(KEY, b"data"), lambda: proof.is_touched(answer)):
-        with contextlib.suppress(proof.NotProven):
-            assert ask() is None or isinstance(ask(), list | bytes | bool)
-
-
-def serve(path: str, replies: list[bytes]) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
-    listener.listen()
-
-    def work() -> None:
-        connection, _ = listener.accept()
-        with connection, contextlib.suppress(OSError):
-            for reply in replies:
-                connection.recv(65_536)
-                connection.sendall(reply)
-
-    threading.Thread(target=work, daemon=True).start()
-    return listener
-
-
-@pytest.mark.usefixtures("as_caller")
-@pytest.mark.parametrize("name", BAD_AGENTS)
-def test_a_bad_agent_proves_nothing(name: str, proof: Any, tmp_path: Path) -> None:
-    """In our own words, whatever it sends: it is the caller's own program."""
-    replies, words = BAD_AGENTS[name]
-    with serve(str(tmp_path / "agent"), replies), pytest.raises(proof.NotProven, match=words):
-        proof.prove_by_agent(str(tmp_path / "agent"), 1234, (LINE,), NONCE, False)
-
-
-@pytest.mark.usefixtures("as_caller")
-@pytest.mark.parametrize("replies", [[], [b"\0\0\0\x05\x0c"], [LISTED]])
-def test_a_silent_agent_is_given_up(replies: list[bytes], proof: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether it never spoke or stopped in the middle."""
-    monkeypatch.setattr(proof, "AGENT_SECONDS", 0.3)
-    monkeypatch.setattr(proof, "TOUCH_SECONDS", 0.3)
-    path = str(tmp_path / "agent")
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
-    listener.listen()
-
-    def work() -> None:
-        connection, _ = listener.accept()
-        for reply in replies:
-            connection.sendall(reply)
-        threading.Event().wait(3)
-
-    threading.Thread(target=work, daemon=True).start()
-    started = time.monotonic()
-    with pytest.raises(proof.NotProven, match="did not answer in time"):
-        proof.prove_by_agent(path, 1234, (LINE,), NONCE, False)
-    assert time.monotonic() - started < 1.5
-    listener.close()
+def test_an_agent_that_accepts_nobody_is_not_waited_for(proof: Any, as_caller: list[int], tmp_path: Path) -> None:
+    """A full backlog."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "agent"))
+        listener.listen(0)
+        first = proof.agent(str(tmp_path / "agent"), 1234)
+        with pytest.raises(proof.NotProven, match="Resource temporarily unavailable"):
+            proof.agent(str(tmp_path / "agent"), 1234)
+        os.close(first)
+    assert as_caller == [1234, 0] * 2
 
 
 @pytest.mark.parametrize("path", ["/nonexistent", "/etc/passwd", "/", "x" * 300, "a\0b", "\udcff", "@abstract"])
 def test_a_path_that_leads_to_no_agent(path: str, proof: Any, as_caller: list[int]) -> None:
-    """The effective uid is root's again in any case."""
-    with pytest.raises(proof.NotProven, match="cannot be reached"):
-        proof.prove_by_agent(path, 1234, (LINE,), NONCE, False)
+    """The effective uid is root's again in any case, and nothing is left open."""
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(proof.NotProven, match="cannot be reached") as caught:
+        proof.agent(path, 1234)
+    assert (caught.value.outcome, caught.value.hints) == ("unavailable", ("ssh-add -l",))
     assert as_caller == [1234, 0]
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize("path", [None, ""])
 def test_no_agent_at_all(path: str | None, proof: Any, as_caller: list[int]) -> None:
     """The hint says how to have one."""
     with pytest.raises(proof.NotProven, match="SSH_AUTH_SOCK is not set") as caught:
-        proof.prove_by_agent(path, 1234, (LINE,), NONCE, False)
+        proof.agent(path, 1234)
     assert caught.value.hints
     assert as_caller == []
-
-
-@pytest.mark.usefixtures("as_caller")
-@pytest.mark.parametrize("is_quiet", [True, False])
-def test_with_noninteractive_nobody_has_to_touch_a_key(is_quiet: bool, proof: Any, tmp_path: Path, sudo: FakeSudo) -> None:
-    """sudo -n never waits for a person; otherwise the person is told what is waited for."""
-    import base64
-
-    path, line = str(tmp_path / "agent"), "sk-ssh-ed25519@openssh.com " + base64.b64encode(TOUCHED).decode()
-    listed = framed(b"\x0c\0\0\0\1" + framed(TOUCHED) + framed(b""))
-    with serve(path, [listed, framed(b"\x05")]), pytest.raises(proof.NotProven) as caught:
-        proof.prove_by_agent(path, 1234, (line,), NONCE, is_quiet)
-    assert caught.value.outcome == ("unavailable" if is_quiet else "failed")
-    assert sudo.told == ([] if is_quiet else ["jitsudo: confirm on your security key\n"])
 
 
 # The word yes.
@@ -606,5 +488,5 @@ def test_loading_costs_no_heavy_import(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-I", "-B", "-c", code], capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) <= {
-        "__future__", "_ctypes", "_signal", "_socket", "binascii", "errno", "jitsudo_sudo_proof", "sudo", "time",
+        "__future__", "_ctypes", "_signal", "_socket", "errno", "jitsudo_sudo_proof", "sudo", "time",
     }  # fmt: skip

@@ -64,6 +64,7 @@ class Connection:
         self._reader = FrameReader(max_frame_bytes)
         self._frames: list[bytes] = []
         self._descriptors: list[int] = []
+        self._let_go: list[asyncio.Future[None]] = []
 
     async def receive(self, seconds: float | None) -> tuple[Call, Descriptors] | None:
         """The next call, None at the end. Raises ProtocolViolation, TimeoutError (from `seconds` of waiting for it)."""
@@ -128,11 +129,15 @@ class Connection:
         async with asyncio.timeout(SEND_SECONDS):
             await asyncio.get_running_loop().sock_sendall(self._socket, frame)
 
-    def close(self) -> asyncio.Future[None]:
+    def let_go(self, passed: socket.socket, descriptors: list[int]) -> None:
+        """Close a socket that was passed on by a call, and what came over it: `close` is not done before that is."""
+        self._let_go.append(self._disposal.let_go(passed, descriptors))
+
+    def close(self) -> asyncio.Future[list[None]]:
         """Done when everything is closed, which is up to the peer if it sent descriptors."""
         descriptors, self._descriptors = self._descriptors, []
         self.peer.close()
-        return self._disposal.let_go(self._socket, descriptors)
+        return asyncio.gather(self._disposal.let_go(self._socket, descriptors), *self._let_go)
 
 
 def _settle(future: asyncio.Future[None]) -> None:

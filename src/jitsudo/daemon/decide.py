@@ -146,6 +146,7 @@ class Decide:
         question = self._challenging.take(context.connection)
         try:
             answer = Answer.parse(context.call.parameters)
+            context.descriptors.name(answer.descriptors)
         except JitsudoError as error:
             question.close()
             self._refusing.error(question.facts, error, self._state.now())
@@ -156,7 +157,7 @@ class Decide:
         """To the verdict, or to the next challenge: until then, what the front end passed on stays open."""
         now = self._state.now()
         try:
-            refusal = None if answer is None else self._challenging.answered(question, answer, now)
+            refusal = None if answer is None else await self._challenging.answered(context, question, answer, now)
             return refusal or await question.go_on(context, question)
         except JitsudoError as error:
             self._refusing.error(question.facts, error, now)

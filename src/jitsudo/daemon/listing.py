@@ -25,7 +25,7 @@ from jitsudo.types import AbsPath, Duration, Moment, Person, UserName
 from jitsudo.wire.calls import Check, ListCommands
 from jitsudo.wire.framing import Json, encode_text
 
-ROOT_TEXT = "Root outside a session may run anything; every use is on record.\n"
+ROOT_TEXT = "Root outside a session may run anything; every use is on record."
 SAID: Final[tuple[DenyCode, ...]] = ("no-grant", "unknown-command")  # what sudo, too, has words for when it lists a command
 
 
@@ -90,18 +90,18 @@ class Listing:
 
 
 def _command_text(path: str | None, argv: Sequence[str]) -> str:
-    return "" if not argv else " ".join((path or argv[0], *argv[1:])) + "\n"
+    return "" if not argv else " ".join((path or argv[0], *argv[1:]))
 
 
 def list_text(person: Person, held: Sequence[HeldGrant], state: DaemonState, now: Moment, *, verbose: bool) -> str:
-    """Text for standard output, newline at its end."""
+    """Text for standard output, without the newline at its end."""
     policy = state.require_policy().policy
     lines = [f"User {person.name} may run the following commands on {state.host.name}:"]
     for grant in sorted(held, key=lambda g: (g.standing, g.not_after, g.id)):
         role = policy.roles[grant.role]
         lines.append("")
         lines += _long(grant, role, policy, now) if verbose else _short(grant, role, policy, now)
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _short(grant: HeldGrant, role: Role, policy: Policy, now: Moment) -> list[str]:

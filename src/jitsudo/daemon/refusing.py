@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from jitsudo.daemon.rates import Rate, shortened
 from jitsudo.daemon.state import DaemonState
@@ -21,6 +21,15 @@ from jitsudo.wire.framing import Json
 MAX_ACCOUNT_CHARS: Final = 500  # of what PAM says of an account
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a person is told of a refusal, where that is not what is on record. `speaker`: sudo itself has these words."""
+
+    message: str
+    hints: tuple[str, ...] = ()
+    speaker: Literal["sudo"] | None = None
+
+
 class Refusing:
     """Says no, on record."""
 
@@ -28,15 +37,16 @@ class Refusing:
         self._state = state
         self._rate = Rate(burst=100, seconds=10.0)
 
-    def deny(self, facts: CommandFacts, verdict: Deny, now: Moment, code: str | None = None) -> Json:
-        """The reply. `code` stands in place of the verdict's, where it is not a verdict of the policy's."""
-        code = code or verdict.code
-        self.note(facts, code, verdict, now)
-        return denied(code, verdict.message, verdict.hints)
+    def deny(self, facts: CommandFacts, verdict: Deny, now: Moment) -> Json:
+        """The reply."""
+        self.note(facts, verdict.code, verdict, now)
+        return denied(verdict.code, verdict.message, verdict.hints)
 
     def account(self, facts: CommandFacts, why: str, now: Moment) -> Json:
         """The PAM stack does not admit the caller's account: whatever the policy says, nothing runs."""
-        return self.deny(facts, Deny("error", _one_line(why) or "this account may not be used"), now, code="account")
+        verdict = Deny("error", _one_line(why) or "this account may not be used")
+        self.note(facts, "account", verdict, now)
+        return denied("account", verdict.message, (), speaker="sudo")
 
     def note(self, facts: CommandFacts, code: str, verdict: Deny, now: Moment, *before: Entry) -> None:
         """Put a refusal on record, and what led to it `before`; those of a person who is refused all the time are counted."""
@@ -72,6 +82,7 @@ def _one_line(text: str) -> str:
     return text[:MAX_ACCOUNT_CHARS].partition("\n")[0].strip()
 
 
-def denied(code: str, message: str, hints: Sequence[str]) -> Json:
+def denied(code: str, message: str, hints: Sequence[str], speaker: Literal["sudo"] | None = None) -> Json:
     """A front end's "no"."""
-    return {"verdict": "deny", "code": code, "message": message, "hints": list(hints)}
+    reply: Json = {"verdict": "deny", "code": code, "message": message, "hints": list(hints)}
+    return reply if speaker is None else reply | {"speaker": speaker}

@@ -46,15 +46,17 @@ class Sshsig:
 class Reader:
     """Takes fields off a blob in SSH wire format (RFC 4251, section 5); raises `InvalidValue` where it does not fit."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("_at", "_blob")
 
     def __init__(self, blob: bytes) -> None:
-        self._rest = blob
+        self._blob = blob
+        self._at = 0
 
     def take(self, size: int) -> bytes:
-        if len(self._rest) < size:
+        end = self._at + size
+        if len(self._blob) < end:
             raise InvalidValue("an SSH key or signature is truncated")
-        taken, self._rest = self._rest[:size], self._rest[size:]
+        taken, self._at = self._blob[self._at : end], end
         return taken
 
     def uint32(self) -> int:
@@ -64,7 +66,7 @@ class Reader:
         return self.take(self.uint32())
 
     def end(self) -> None:
-        if self._rest:
+        if self._at < len(self._blob):
             raise InvalidValue("an SSH key or signature has something after its end")
 
 
