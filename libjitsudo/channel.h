@@ -5,7 +5,8 @@
 #include "jitsudo.h"
 
 struct jitsudo {
-    int socket; /* at least 3 */
+    int socket;    /* at least 3 */
+    pid_t process; /* which connected it */
     bool broken; /* an answer may still come that belongs to another call */
     struct jitsudo_options options;
     char *bytes; /* received and not yet handed out */

@@ -119,6 +119,7 @@ enum jitsudo_status jitsudo_connect(
     if (made == NULL)
         return jitsudo_out_of_memory(fault);
     made->socket = -1;
+    made->process = getpid();
     if (options != NULL)
         made->options = *options;
     settle(&made->options);

@@ -5,12 +5,6 @@
 #include "jitsudo.h"
 
 void jitsudo_clear(struct jitsudo_fault *fault);
-
-/* All return the status, so that a function can end with them; `fault` may be NULL. */
-enum jitsudo_status jitsudo_fail(struct jitsudo_fault *fault, enum jitsudo_status status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-enum jitsudo_status jitsudo_puzzled(struct jitsudo_fault *fault, const char *why);
-enum jitsudo_status jitsudo_out_of_memory(struct jitsudo_fault *fault);
 /* The final reply of a call that was not carried out: JITSUDO_REFUSED, _DAEMON_FAILED or, for nonsense, _NOT_UNDERSTOOD. */
 enum jitsudo_status jitsudo_refused(struct json_object *reply, struct jitsudo_fault *fault);
 

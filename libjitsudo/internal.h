@@ -18,7 +18,4 @@ char *jitsudo_base64(const void *bytes, size_t size);
 /* Strict: padded, nothing between, no bits left over. `output` has room for size / 4 * 3 bytes. */
 bool jitsudo_unbase64(const char *text, size_t size, char *output, size_t *written);
 
-/* Milliseconds of a clock that nobody can set; negative where there is none. */
-long long jitsudo_now(void);
-
 #endif

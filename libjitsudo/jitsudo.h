@@ -26,7 +26,7 @@ struct json_object;
 #define JITSUDO_MAX_VALUES ((size_t)1 << 18) /* in a frame; execve(2) takes fewer arguments and variables */
 #define JITSUDO_MAX_DESCRIPTORS 16
 
-#define JITSUDO_SENTENCE 1024 /* bytes, the terminating NUL included */
+#define JITSUDO_SENTENCE 4096 /* bytes, the terminating NUL included */
 
 enum jitsudo_status {
     JITSUDO_OK = 0,
@@ -49,8 +49,9 @@ enum jitsudo_status {
 struct jitsudo_fault {
     enum jitsudo_status status;
     char code[64]; /* the daemon's, of a refusal; else empty */
-    char message[JITSUDO_SENTENCE];
-    char hint[JITSUDO_SENTENCE]; /* empty: none */
+    bool is_sudos; /* sudo itself has these words, which programs know and wait for: say them in its name */
+    char message[JITSUDO_SENTENCE]; /* empty where the daemon denies without a word */
+    char hint[JITSUDO_SENTENCE]; /* empty: none. Each hint is a line of its own */
 };
 
 /* All zero is fit for production. */
@@ -90,6 +91,26 @@ enum jitsudo_status jitsudo_mention(
 /* NULL is permitted. errno stays what it was. */
 void jitsudo_close(struct jitsudo *client);
 
+/* A descriptor that goes along with a question, and what the protocol calls it. */
+struct jitsudo_file {
+    const char *name;
+    int descriptor;
+};
+
+/* jitsudo_call on *client, a connection that is made where it is NULL or another process's, and NULL again where it is of no
+ * further use. `parameters` is released; NULL is no memory. `files`, which stay open here, are named in the parameters where
+ * `files` is not NULL. */
+enum jitsudo_status jitsudo_ask(struct jitsudo **client, const struct jitsudo_options *options, const char *method,
+    struct json_object *parameters, const struct jitsudo_file *files, size_t count, struct json_object **reply,
+    struct jitsudo_fault *fault);
+
+/* The last question on *client, after which it is NULL: its answer is awaited only where there is no connection already. */
+enum jitsudo_status jitsudo_tell(struct jitsudo **client, const struct jitsudo_options *options, const char *method,
+    struct json_object *parameters, struct jitsudo_fault *fault);
+
+/* Close *client, which is NULL then. */
+void jitsudo_hang_up(struct jitsudo **client);
+
 /* --- Building calls. A failed allocation anywhere makes the outermost result false or NULL: NULL never turns into null. --- */
 
 struct json_object *jitsudo_object(void);
@@ -98,13 +119,17 @@ struct json_object *jitsudo_array(void);
 struct json_object *jitsudo_text(const char *bytes);
 struct json_object *jitsudo_text_of(const void *bytes, size_t size);
 /* A list of texts, from a vector that ends in NULL; a NULL vector is an empty list. */
-struct json_object *jitsudo_texts(const char *const *vector);
+struct json_object *jitsudo_texts(char *const *vector);
 struct json_object *jitsudo_boolean(bool value);
 struct json_object *jitsudo_number(long long value);
 /* Take `value`, which is released if it cannot be added. False where object, array or value is NULL, or without memory. */
 bool jitsudo_put(struct json_object *object, const char *key, struct json_object *value);
 bool jitsudo_put_null(struct json_object *object, const char *key);
+/* A text, or null where it is NULL. */
+bool jitsudo_put_text(struct json_object *object, const char *key, const char *text);
 bool jitsudo_push(struct json_object *array, struct json_object *value);
+/* What was made, if all went well; else it is released, and the result is NULL. */
+struct json_object *jitsudo_built(struct json_object *made, bool is_good);
 
 /* --- Reading answers. json-c would turn any value into a string, and a missing one into NULL. --- */
 
@@ -121,16 +146,78 @@ bool jitsudo_only(struct json_object *object, const char *const *keys);
 enum jitsudo_status jitsudo_read_text(struct json_object *value, char **text);
 /* The list of wire texts of that key, as a vector that ends in NULL; never an empty one. Release with jitsudo_free_vector. */
 enum jitsudo_status jitsudo_read_texts(struct json_object *object, const char *key, char ***vector);
+
+/* JITSUDO_OK where the verdict is "allow", and it has none but these keys (which end in NULL) and no challenge. Else why not:
+ * JITSUDO_REFUSED with the daemon's message and hints where it denies, or asks for what cannot be done here. */
+enum jitsudo_status jitsudo_judge(struct json_object *reply, const char *const *keys, struct jitsudo_fault *fault);
+/* An allow's session and its token, to be released with free; both NULL for root outside a session. */
+enum jitsudo_status jitsudo_read_session(
+    struct json_object *reply, char **session, char **token, struct jitsudo_fault *fault);
+
+/* What the daemon wants to have established before there can be an allow. Texts are NULL where the kind has no use for them. */
+enum jitsudo_kind { JITSUDO_ACCOUNT, JITSUDO_PASSWORD, JITSUDO_AGENT, JITSUDO_CONFIRM };
+struct jitsudo_challenge {
+    enum jitsudo_kind kind;
+    char *message;
+    char *service, *user; /* for PAM */
+    char *prompt;         /* instead of the stack's question for a password (NULL: as it is); `overrides`: of each question */
+    bool overrides;
+    long long tries;
+};
+/* The challenge of a reply whose verdict that is. Release with jitsudo_free_challenge; empty after anything but JITSUDO_OK. */
+enum jitsudo_status jitsudo_read_challenge(
+    struct json_object *reply, struct jitsudo_challenge *challenge, struct jitsudo_fault *fault);
+void jitsudo_free_challenge(struct jitsudo_challenge *challenge);
+
+/* What sudo gets to run a command; all as sudo_plugin(5) has it, and complete. */
+struct jitsudo_terms {
+    char *session, *token;
+    char **info, **argv, **env;
+};
+/* Release with jitsudo_free_terms; all NULL after anything but JITSUDO_OK. */
+enum jitsudo_status jitsudo_read_terms(struct json_object *reply, struct jitsudo_terms *terms, struct jitsudo_fault *fault);
+void jitsudo_free_terms(struct jitsudo_terms *terms);
+
+/* --- Vectors that end in NULL; where it says so, of NAME=value. A NULL vector is an empty one. --- */
+
 void jitsudo_free_vector(char **vector);
+size_t jitsudo_count(char *const *vector);
+/* In one piece, to be released with free; NULL without memory. */
+char **jitsudo_copy_vector(char *const *vector);
+/* The value of the last item of that name, NULL where there is none. */
+const char *jitsudo_value(char *const *vector, const char *name);
+/* Append an item; or have NAME=value in place of the first of that name. False without memory, and *vector is as it was. */
+bool jitsudo_add(char ***vector, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool jitsudo_set(char ***vector, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Whether there is one of the same name as this item's. */
+bool jitsudo_has_name(char *const *vector, const char *item);
 /* Whether no two items of NAME=value have the same name; in n log n, since an environment may have a hundred thousand.
  * False without memory, too. */
 bool jitsudo_names_differ(char *const *vector);
+/* Plain digits and nothing else, no more than there are user and group ids. */
+bool jitsudo_is_id(const char *text);
+
+/* --- Where this process is --- */
+
+/* Whether it is known to run under nobody's grant, by its cgroups (/proc/self/cgroup; cgroups(7)). */
+bool jitsudo_is_outside(const char *cgroups);
+/* Milliseconds of a clock that nobody can set; negative where there is none. */
+long long jitsudo_now(void);
 
 /* --- For people --- */
 
 /* Copy `text` into `output`, cut at a character's end, with whatever could steer a terminal or a log written out as \x1b
  * (CVE-2023-28486), bytes that are not UTF-8 included; NULL counts as empty. */
 void jitsudo_printable(const char *text, char *output, size_t size);
+/* The same of each line, whole; to be released with free. NULL without memory. */
+char *jitsudo_printable_lines(const char *text);
+
+/* Say why in *fault, which may be NULL, with the hint that goes with the status. They return the status, so that a function can
+ * end with them. */
+enum jitsudo_status jitsudo_fail(struct jitsudo_fault *fault, enum jitsudo_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+enum jitsudo_status jitsudo_puzzled(struct jitsudo_fault *fault, const char *why);
+enum jitsudo_status jitsudo_out_of_memory(struct jitsudo_fault *fault);
 
 /* --- The parser alone, for tests and fuzzing --- */
 

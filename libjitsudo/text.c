@@ -1,4 +1,5 @@
 /* Bytes as text: UTF-8, base64, and what may be shown to a person. */
+#define _DEFAULT_SOURCE /* strsep */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -184,4 +185,24 @@ void jitsudo_printable(const char *text, char *output, size_t size)
         left -= length;
     }
     output[used] = '\0';
+}
+
+char *jitsudo_printable_lines(const char *text)
+{
+    size_t room = strlen(text) * 10 + 1, used = 0; /* the longest form of one character, \U0010ffff */
+    char *shown = malloc(room), *line = strdup(text), *rest = line, *next;
+    if (shown == NULL || line == NULL) {
+        free(shown);
+        free(line);
+        return NULL;
+    }
+    shown[0] = '\0';
+    while ((next = strsep(&rest, "\n")) != NULL) {
+        if (next != line)
+            shown[used++] = '\n';
+        jitsudo_printable(next, shown + used, room - used);
+        used += strlen(shown + used);
+    }
+    free(line);
+    return shown;
 }

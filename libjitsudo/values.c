@@ -55,7 +55,7 @@ struct json_object *jitsudo_text(const char *bytes)
     return bytes == NULL ? NULL : jitsudo_text_of(bytes, strlen(bytes));
 }
 
-struct json_object *jitsudo_texts(const char *const *vector)
+struct json_object *jitsudo_texts(char *const *vector)
 {
     struct json_object *array = json_object_new_array();
     for (size_t i = 0; array != NULL && vector != NULL && vector[i] != NULL; i++) {
@@ -78,6 +78,19 @@ bool jitsudo_put(struct json_object *object, const char *key, struct json_object
 bool jitsudo_put_null(struct json_object *object, const char *key)
 {
     return json_object_is_type(object, json_type_object) && json_object_object_add(object, key, NULL) == 0;
+}
+
+bool jitsudo_put_text(struct json_object *object, const char *key, const char *text)
+{
+    return text == NULL ? jitsudo_put_null(object, key) : jitsudo_put(object, key, jitsudo_text(text));
+}
+
+struct json_object *jitsudo_built(struct json_object *made, bool is_good)
+{
+    if (is_good)
+        return made;
+    json_object_put(made);
+    return NULL;
 }
 
 bool jitsudo_push(struct json_object *array, struct json_object *value)
@@ -191,37 +204,4 @@ enum jitsudo_status jitsudo_read_texts(struct json_object *object, const char *k
     }
     *vector = found;
     return JITSUDO_OK;
-}
-
-void jitsudo_free_vector(char **vector)
-{
-    for (size_t i = 0; vector != NULL && vector[i] != NULL; i++)
-        free(vector[i]);
-    free(vector);
-}
-
-static int by_name(const void *one, const void *other)
-{
-    const char *first = *(const char *const *)one, *second = *(const char *const *)other;
-    size_t size = strcspn(first, "="), other_size = strcspn(second, "=");
-    int order = memcmp(first, second, size < other_size ? size : other_size);
-    return order != 0 ? order : (size > other_size) - (size < other_size);
-}
-
-bool jitsudo_names_differ(char *const *vector)
-{
-    size_t count = 0;
-    while (vector[count] != NULL)
-        count++;
-    const char **sorted = calloc(count + 1, sizeof *sorted);
-    if (sorted == NULL)
-        return false;
-    for (size_t i = 0; i < count; i++)
-        sorted[i] = vector[i];
-    qsort(sorted, count, sizeof *sorted, by_name);
-    bool differ = true;
-    for (size_t i = 1; i < count; i++)
-        differ = differ && by_name(&sorted[i - 1], &sorted[i]) != 0;
-    free(sorted);
-    return differ;
 }

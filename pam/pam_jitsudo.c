@@ -20,10 +20,7 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 #define SESSION_DATA "pam_jitsudo_session"
-#define SESSIONS_SLICE "jitsudo.slice"
 #define CGROUP_FILE "/proc/self/cgroup"
-#define MAX_CGROUP_BYTES 16384
-#define MAX_HINTS 8
 #define FIRST_FREE 3 /* descriptors below are standard input, output and error, even if they are closed now */
 
 enum outcome { REFUSED, UNANSWERED, ADMITTED }; /* zero is no */
@@ -99,44 +96,9 @@ static bool names_root(struct call *call, const char *name)
     return entry != NULL && entry->pw_uid == 0;
 }
 
-static ssize_t read_all(int descriptor, char *buffer, size_t room)
-{
-    size_t size = 0;
-    while (size < room) {
-        ssize_t got = read(descriptor, buffer + size, room - size);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return -1;
-        if (got == 0)
-            return (ssize_t)size;
-        size += (size_t)got;
-    }
-    return -1; /* there may be more, and it may be what counts */
-}
-
-/* Whether this process runs under somebody's grant. What cannot be read counts as such. */
-static bool is_inside_session(void)
-{
-    char text[MAX_CGROUP_BYTES];
-    int descriptor = open(CGROUP_FILE, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (descriptor < 0)
-        return true;
-    ssize_t size = read_all(descriptor, text, sizeof text - 1);
-    close(descriptor);
-    if (size <= 0)
-        return true;
-    text[size] = '\0';
-    char *rest = NULL;
-    for (char *part = strtok_r(text, "/\n", &rest); part != NULL; part = strtok_r(NULL, "/\n", &rest))
-        if (strcmp(part, SESSIONS_SLICE) == 0)
-            return true;
-    return false;
-}
-
 static bool is_root_outside(struct call *call)
 {
-    if (getuid() != 0 || is_inside_session())
+    if (getuid() != 0 || !jitsudo_is_outside(CGROUP_FILE))
         return false;
     if (!is_called(call->service))
         return names_root(call, call->user);
@@ -146,16 +108,16 @@ static bool is_root_outside(struct call *call)
 
 /* --- What the person is told --- */
 
-static void say(struct call *call, const char *text)
+/* The message, and each hint on a line of its own. */
+static void say(struct call *call, const struct jitsudo_fault *fault)
 {
-    if (call->may_speak)
-        pam_error(call->pamh, "jitsudo: %s", text);
-}
-
-static void say_hint(struct call *call, const char *text)
-{
-    if (call->may_speak && text[0] != '\0')
-        pam_error(call->pamh, "  %s", text);
+    char hints[JITSUDO_SENTENCE], *rest = hints;
+    if (!call->may_speak || fault->message[0] == '\0')
+        return;
+    pam_error(call->pamh, "jitsudo: %s", fault->message);
+    memcpy(hints, fault->hint, sizeof hints);
+    for (char *hint = strtok_r(hints, "\n", &rest); hint != NULL; hint = strtok_r(NULL, "\n", &rest))
+        pam_error(call->pamh, "  %s", hint);
 }
 
 static void tell_pending(const char *awaited, void *context)
@@ -164,22 +126,6 @@ static void tell_pending(const char *awaited, void *context)
     if (call->may_speak && !call->has_said_pending)
         pam_info(call->pamh, "jitsudo: %s", awaited);
     call->has_said_pending = true;
-}
-
-static void tell_refusal(struct call *call, struct json_object *reply)
-{
-    char text[JITSUDO_SENTENCE];
-    char **hints = NULL;
-    jitsudo_printable(jitsudo_string(reply, "message"), text, sizeof text);
-    pam_syslog(call->pamh, LOG_NOTICE, "refused: %s", text);
-    say(call, text);
-    if (jitsudo_read_texts(reply, "hints", &hints) != JITSUDO_OK)
-        return;
-    for (size_t i = 0; i < MAX_HINTS && hints[i] != NULL; i++) {
-        jitsudo_printable(hints[i], text, sizeof text);
-        say_hint(call, text);
-    }
-    jitsudo_free_vector(hints);
 }
 
 /* --- Asking --- */
@@ -199,42 +145,24 @@ static struct jitsudo_options options_of(struct call *call)
 }
 
 /* One method on a connection of its own: what stays open would be in the way of programs that close all that they do not
- * know, and in the hands of what they start. */
-static enum jitsudo_status ask(struct call *call, const char *method, struct json_object *parameters, const int *descriptors,
-    size_t count, struct json_object **reply, struct jitsudo_fault *fault)
+ * know, and in the hands of what they start. `parameters` is released. */
+static enum jitsudo_status ask(struct call *call, const char *method, struct json_object *parameters,
+    const struct jitsudo_file *files, size_t count, struct json_object **reply, struct jitsudo_fault *fault)
 {
     struct jitsudo_options options = options_of(call);
     struct jitsudo *client = NULL;
-    *reply = NULL;
-    enum jitsudo_status status = jitsudo_connect(&options, &client, fault);
-    if (status == JITSUDO_OK)
-        status = jitsudo_call(client, method, parameters, descriptors, count, reply, fault);
-    jitsudo_close(client);
+    enum jitsudo_status status = jitsudo_ask(&client, &options, method, parameters, files, count, reply, fault);
+    jitsudo_hang_up(&client);
     return status;
 }
 
-static bool put_item(struct json_object *parameters, const char *key, const char *value)
+static struct json_object *question(struct call *call, const char *phase)
 {
-    return value == NULL ? jitsudo_put_null(parameters, key) : jitsudo_put(parameters, key, jitsudo_text(value));
-}
-
-static struct json_object *question(struct call *call, const char *phase, bool has_terminal)
-{
-    struct json_object *parameters = jitsudo_object(), *names = jitsudo_array();
-    bool made = names != NULL && (!has_terminal || jitsudo_push(names, jitsudo_text("terminal")));
-    if (!made) {
-        json_object_put(names);
-        names = NULL;
-    }
-    made = jitsudo_put(parameters, "descriptors", names) && put_item(parameters, "phase", phase) &&
-           put_item(parameters, "service", call->service) && put_item(parameters, "user", call->user) &&
-           put_item(parameters, "ruser", call->ruser) && put_item(parameters, "rhost", call->rhost) &&
-           put_item(parameters, "tty", call->tty);
-    if (!made) {
-        json_object_put(parameters);
-        return NULL;
-    }
-    return parameters;
+    struct json_object *parameters = jitsudo_object();
+    return jitsudo_built(parameters,
+        jitsudo_put_text(parameters, "phase", phase) && jitsudo_put_text(parameters, "service", call->service) &&
+            jitsudo_put_text(parameters, "user", call->user) && jitsudo_put_text(parameters, "ruser", call->ruser) &&
+            jitsudo_put_text(parameters, "rhost", call->rhost) && jitsudo_put_text(parameters, "tty", call->tty));
 }
 
 /* The terminal that is to be put in order when the session is ended; -1: there is none. */
@@ -248,42 +176,31 @@ static int open_terminal(void)
     return higher;
 }
 
-static char *copy_of(struct json_object *reply, const char *key)
-{
-    const char *text = jitsudo_string(reply, key);
-    return text == NULL || text[0] == '\0' ? NULL : strdup(text);
-}
-
-/* Whether the reply is one exact allow of what was asked for. */
-static bool is_allow(struct call *call, struct json_object *reply, struct session *session)
+/* JITSUDO_OK where the reply is one exact allow of what was asked for. */
+static enum jitsudo_status judge(
+    struct call *call, struct json_object *reply, struct session *session, struct jitsudo_fault *fault)
 {
     static const char *const keys[] = {"verdict", "session", "token", NULL};
-    if (!jitsudo_only(reply, keys) || !jitsudo_is(reply, "verdict", "allow"))
-        return false;
-    if (jitsudo_is_null(reply, "session") && jitsudo_is_null(reply, "token"))
-        return session == NULL || is_root_outside(call); /* nobody else goes without a session */
-    if (session == NULL)
-        return false;
-    session->id = copy_of(reply, "session");
-    session->token = copy_of(reply, "token");
-    return session->id != NULL && session->token != NULL;
-}
-
-static enum outcome judge(struct call *call, struct json_object *reply, struct session *session, bool is_telling)
-{
-    if (is_allow(call, reply, session))
-        return ADMITTED;
-    if (jitsudo_is(reply, "verdict", "deny")) {
-        if (is_telling)
-            tell_refusal(call, reply);
-        return REFUSED;
+    struct session given = {NULL, NULL};
+    enum jitsudo_status status = jitsudo_judge(reply, keys, fault);
+    if (status == JITSUDO_OK)
+        status = jitsudo_read_session(reply, &given.id, &given.token, fault);
+    if (status != JITSUDO_OK)
+        return status;
+    if (session == NULL && given.id == NULL)
+        return JITSUDO_OK;
+    if (session == NULL || (given.id == NULL && !is_root_outside(call))) {
+        /* Nobody else goes without a session; and nobody has one who did not ask. */
+        free(given.id);
+        free(given.token);
+        return jitsudo_puzzled(fault, session == NULL ? "a session" : "no session");
     }
-    pam_syslog(call->pamh, LOG_ERR, "the daemon's answer is no verdict, or there is no memory");
-    return REFUSED;
+    *session = given;
+    return JITSUDO_OK;
 }
 
-/* No answer: nobody comes in, except root. */
-static enum outcome without_answer(
+/* Nobody comes in, except root where the daemon cannot be asked. */
+static enum outcome refuse(
     struct call *call, enum jitsudo_status status, const struct jitsudo_fault *fault, bool is_telling)
 {
     if (jitsudo_is_outage(status) && is_telling && is_root_outside(call)) {
@@ -291,11 +208,10 @@ static enum outcome without_answer(
         return ADMITTED;
     }
     if (is_telling || call->arguments.debug)
-        pam_syslog(call->pamh, LOG_ERR, "no decision: %s", fault->message);
-    if (is_telling) {
-        say(call, fault->message);
-        say_hint(call, fault->hint);
-    }
+        pam_syslog(call->pamh, status == JITSUDO_REFUSED ? LOG_NOTICE : LOG_ERR, "%s: %s",
+            status == JITSUDO_REFUSED ? "refused" : "no decision", fault->message);
+    if (is_telling)
+        say(call, fault);
     return jitsudo_is_outage(status) ? UNANSWERED : REFUSED;
 }
 
@@ -305,20 +221,16 @@ static enum outcome admit(struct call *call, const char *phase, struct session *
 {
     struct jitsudo_fault fault = {0};
     struct json_object *reply = NULL;
-    int terminal = session != NULL ? open_terminal() : -1;
-    struct json_object *parameters = question(call, phase, terminal >= 0);
-    enum outcome outcome = REFUSED;
-    if (parameters == NULL) {
-        pam_syslog(call->pamh, LOG_CRIT, "out of memory");
-    } else {
-        enum jitsudo_status status = ask(call, "Admit", parameters, &terminal, terminal >= 0 ? 1 : 0, &reply, &fault);
-        outcome = status == JITSUDO_OK ? judge(call, reply, session, is_telling)
-                                       : without_answer(call, status, &fault, is_telling);
-    }
+    struct jitsudo_file terminal = {"terminal", session != NULL ? open_terminal() : -1};
+    enum jitsudo_status status =
+        ask(call, "Admit", question(call, phase), &terminal, terminal.descriptor >= 0 ? 1 : 0, &reply, &fault);
+    /* What was answered is no outage, not even for root. */
+    if (status == JITSUDO_OK && judge(call, reply, session, &fault) != JITSUDO_OK)
+        status = JITSUDO_REFUSED;
     json_object_put(reply);
-    json_object_put(parameters);
-    if (terminal >= 0)
-        close(terminal);
+    if (terminal.descriptor >= 0)
+        close(terminal.descriptor);
+    enum outcome outcome = status == JITSUDO_OK ? ADMITTED : refuse(call, status, &fault, is_telling);
     if (call->arguments.debug)
         pam_syslog(call->pamh, LOG_DEBUG, "%s: %s", phase, outcome == ADMITTED ? "admitted" : "refused");
     return outcome;
@@ -353,13 +265,10 @@ static int close_in_daemon(struct call *call, const struct session *session)
 {
     struct jitsudo_fault fault = {0};
     struct json_object *reply = NULL, *parameters = jitsudo_object();
-    enum jitsudo_status status = JITSUDO_NO_MEMORY;
-    if (jitsudo_put(parameters, "session", jitsudo_text(session->id)) &&
-        jitsudo_put(parameters, "token", jitsudo_text(session->token)) &&
-        jitsudo_put(parameters, "wait_status", jitsudo_number(0)) && jitsudo_put(parameters, "errno", jitsudo_number(0)))
-        status = ask(call, "Close", parameters, NULL, 0, &reply, &fault);
+    bool is_built = jitsudo_put_text(parameters, "session", session->id) && jitsudo_put_text(parameters, "token", session->token) &&
+                    jitsudo_put(parameters, "wait_status", jitsudo_number(0)) && jitsudo_put(parameters, "errno", jitsudo_number(0));
+    enum jitsudo_status status = ask(call, "Close", jitsudo_built(parameters, is_built), NULL, 0, &reply, &fault);
     json_object_put(reply);
-    json_object_put(parameters);
     if (status == JITSUDO_OK)
         return PAM_SUCCESS;
     pam_syslog(call->pamh, LOG_WARNING, "session %s was not closed: %s", session->id, fault.message);

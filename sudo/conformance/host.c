@@ -111,9 +111,9 @@ static void check(struct policy_plugin *plugin, struct json_object *step, struct
     int code = plugin->check_policy(argc, argv, vector(field(step, "env_add")), &info, &run, &env, &error);
     jitsudo_put(result, "returns", jitsudo_number(code));
     if (code == 1) {
-        jitsudo_put(result, "command_info", jitsudo_texts((const char *const *)info));
-        jitsudo_put(result, "argv", jitsudo_texts((const char *const *)run));
-        jitsudo_put(result, "env", jitsudo_texts((const char *const *)env));
+        jitsudo_put(result, "command_info", jitsudo_texts(info));
+        jitsudo_put(result, "argv", jitsudo_texts(run));
+        jitsudo_put(result, "env", jitsudo_texts(env));
     }
 }
 
@@ -125,7 +125,7 @@ static void start(struct policy_plugin *plugin, struct json_object *step, struct
     keep(env); /* as sudo does */
     jitsudo_put(result, "returns", jitsudo_number(code));
     if (code == 1)
-        jitsudo_put(result, "env", jitsudo_texts((const char *const *)env));
+        jitsudo_put(result, "env", jitsudo_texts(env));
 }
 
 static void list(struct policy_plugin *plugin, struct json_object *step, struct json_object *result)

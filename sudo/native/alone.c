@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include <grp.h>
 #include <pwd.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,196 +11,76 @@
 
 #include "native.h"
 
-#define SESSIONS_SLICE "jitsudo.slice"
 #define MAX_LOG 1500
 #define MAX_COMMAND 4096
-#define LOG_AUTHPRIV_WARNING (10 << 3 | 4) /* syslog(3) */
 #define MAX_GROUPS 65536
+#define LOG_AUTHPRIV_WARNING (10 << 3 | 4) /* syslog(3) */
 
-static bool is_in_session(char *line)
+bool is_root_outside(void)
 {
-    line[strcspn(line, "\n")] = '\0';
-    for (char *part; (part = strsep(&line, "/")) != NULL;)
-        if (strcmp(part, SESSIONS_SLICE) == 0)
-            return true;
-    return false;
+    return getuid() == 0 && policy.session == NULL && jitsudo_is_outside(JITSUDO_CGROUP);
 }
-
-/* Not known to be outside is inside. */
-bool is_root_outside(const char *session)
-{
-    char *line = NULL;
-    size_t size = 0;
-    bool is_inside = false, is_known = false;
-    if (getuid() != 0 || session != NULL)
-        return false;
-    FILE *file = fopen(JITSUDO_CGROUP, "re");
-    if (file == NULL)
-        return false;
-    while (getline(&line, &size, file) > 0) {
-        is_known = true;
-        is_inside = is_inside || is_in_session(line);
-    }
-    is_known = is_known && !ferror(file);
-    free(line);
-    fclose(file);
-    return is_known && !is_inside;
-}
-
-/* --- A vector that grows --- */
-
-struct list {
-    char **items;
-    size_t count;
-    bool is_lost;
-};
-
-static void add(struct list *list, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void add_item(struct list *list, char *item)
-{
-    char **grown = item == NULL || list->is_lost ? NULL : realloc(list->items, (list->count + 2) * sizeof *grown);
-    if (grown == NULL) {
-        free(item);
-        list->is_lost = true;
-        return;
-    }
-    list->items = grown;
-    list->items[list->count++] = item;
-    list->items[list->count] = NULL;
-}
-
-static void add(struct list *list, const char *format, ...)
-{
-    char *item = NULL;
-    va_list arguments;
-    va_start(arguments, format);
-    if (vasprintf(&item, format, arguments) < 0)
-        item = NULL;
-    va_end(arguments);
-    add_item(list, item);
-}
-
-/* NAME=value in place of what has that name. */
-static void set(struct list *list, char *item)
-{
-    size_t length = item != NULL ? strcspn(item, "=") + 1 : 0;
-    for (size_t i = 0; item != NULL && i < list->count; i++) {
-        if (strncmp(list->items[i], item, length) == 0) {
-            free(list->items[i]);
-            list->items[i] = item;
-            return;
-        }
-    }
-    add_item(list, item);
-}
-
-static void set_variable(struct list *list, const char *name, const char *value)
-{
-    char *item = NULL;
-    set(list, asprintf(&item, "%s=%s", name, value) < 0 ? NULL : item);
-}
-
-/* --- What the command runs with --- */
 
 /* What root may not ask for while the daemon is away: it can do without sudo what needs more than this. */
-static bool is_plain(void)
+static bool is_plain(const char *closefrom, const char *cwd)
 {
     static const char *const others[] = {
         "sudoedit", "implied_shell", "cmnd_chroot", "timeout", "remote_host", "selinux_role", "selinux_type"};
-    const char *closefrom = value_of(told.settings, "closefrom"), *cwd = value_of(told.settings, "cmnd_cwd");
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-        const char *value = value_of(told.settings, others[i]);
+        const char *value = jitsudo_value(told.settings, others[i]);
         if (value != NULL && strcmp(value, "false") != 0)
             return false;
     }
-    return (closefrom == NULL || (is_id(closefrom) && strtoul(closefrom, NULL, 10) >= 3)) && (cwd == NULL || cwd[0] == '/');
+    return jitsudo_is_id(closefrom) && strtoul(closefrom, NULL, 10) >= 3 && (cwd == NULL || cwd[0] == '/');
 }
 
-static bool unknown(const char *wanted, struct refusal *why)
-{
-    return refuse(why, NULL, "unknown user or group %s", wanted);
-}
-
-static struct passwd *find_user(const char *wanted)
+static const struct passwd *find_user(const char *wanted)
 {
     if (wanted[0] != '#')
         return getpwnam(wanted);
-    return is_id(wanted + 1) ? getpwuid((uid_t)strtoul(wanted + 1, NULL, 10)) : NULL;
+    return jitsudo_is_id(wanted + 1) ? getpwuid((uid_t)strtoul(wanted + 1, NULL, 10)) : NULL;
 }
 
-static bool find_group(const char *wanted, gid_t *gid, struct refusal *why)
+static const struct group *find_group(const char *wanted)
 {
-    struct group *group = NULL;
     if (wanted[0] != '#')
-        group = getgrnam(wanted);
-    else if (is_id(wanted + 1))
-        group = getgrgid((gid_t)strtoul(wanted + 1, NULL, 10));
-    if (group == NULL)
-        return unknown(wanted, why);
-    *gid = group->gr_gid;
-    return true;
+        return getgrnam(wanted);
+    return jitsudo_is_id(wanted + 1) ? getgrgid((gid_t)strtoul(wanted + 1, NULL, 10)) : NULL;
 }
 
-static void add_groups(struct list *info, const char *user, gid_t gid)
+static bool add_groups(char ***info, const char *user, gid_t gid)
 {
-    int count = 64;
-    gid_t *groups = NULL;
-    char *text = NULL;
-    size_t size = 0;
-    do {
-        free(groups);
-        groups = count <= MAX_GROUPS ? calloc((size_t)count, sizeof *groups) : NULL;
-    } while (groups != NULL && getgrouplist(user, gid, groups, &count) < 0);
-    FILE *stream = groups != NULL ? open_memstream(&text, &size) : NULL;
-    if (stream != NULL) {
-        fprintf(stream, "runas_groups=%u", gid);
-        for (int i = 0; i < count; i++)
-            if (groups[i] != gid)
-                fprintf(stream, ",%u", groups[i]);
-        if (fclose(stream) != 0) {
-            free(text);
-            text = NULL;
-        }
-    }
-    free(groups);
-    add_item(info, text);
+    static gid_t groups[MAX_GROUPS];
+    static char text[MAX_GROUPS * sizeof ",4294967295"];
+    int count = MAX_GROUPS, used = snprintf(text, sizeof text, "%u", gid);
+    if (getgrouplist(user, gid, groups, &count) < 0)
+        return false;
+    for (int i = 0; i < count; i++)
+        if (groups[i] != gid)
+            used += snprintf(text + used, sizeof text - (size_t)used, ",%u", groups[i]);
+    return jitsudo_add(info, "runas_groups=%s", text);
 }
 
-static const char *shell_of(const struct passwd *user)
+static bool add_info(char ***info, const struct passwd *user, gid_t gid, const char *path, const char *closefrom, const char *cwd)
 {
-    return user->pw_shell[0] != '\0' ? user->pw_shell : "/bin/sh";
-}
-
-static void write_info(struct list *info, const struct passwd *user, gid_t gid, const char *path)
-{
-    const char *closefrom = value_of(told.settings, "closefrom"), *cwd = value_of(told.settings, "cmnd_cwd");
-    add(info, "command=%s", path);
-    add(info, "umask=022");
-    add(info, "closefrom=%s", closefrom != NULL ? closefrom : "3");
-    add(info, "use_pty=true");
-    add(info, "runas_uid=%u", user->pw_uid);
-    add(info, "runas_euid=%u", user->pw_uid);
-    add(info, "runas_gid=%u", gid);
-    add(info, "runas_egid=%u", gid);
-    add_groups(info, user->pw_name, gid);
-    add(info, "runas_user=%s", user->pw_name);
     if (cwd == NULL && is_set("login_shell"))
         cwd = user->pw_dir;
-    if (cwd != NULL)
-        add(info, "cwd=%s", cwd);
-    if (is_set("preserve_groups"))
-        add(info, "preserve_groups=true");
+    return jitsudo_add(info, "command=%s", path) && jitsudo_add(info, "umask=022") &&
+           jitsudo_add(info, "closefrom=%s", closefrom) && jitsudo_add(info, "use_pty=true") &&
+           jitsudo_add(info, "runas_uid=%u", user->pw_uid) && jitsudo_add(info, "runas_euid=%u", user->pw_uid) &&
+           jitsudo_add(info, "runas_gid=%u", gid) && jitsudo_add(info, "runas_egid=%u", gid) &&
+           add_groups(info, user->pw_name, gid) && jitsudo_add(info, "runas_user=%s", user->pw_name) &&
+           (cwd == NULL || jitsudo_add(info, "cwd=%s", cwd)) &&
+           (!is_set("preserve_groups") || jitsudo_add(info, "preserve_groups=true"));
 }
 
-static void write_argv(struct list *list, char *const *argv, const char *path)
+static bool add_argv(char ***run, char *const *argv, const char *path)
 {
-    if (is_set("login_shell"))
-        add(list, "-%s", strrchr(path, '/') != NULL ? strrchr(path, '/') + 1 : path);
-    else
-        add(list, "%s", argv[0]);
-    for (size_t i = 1; argv[0] != NULL && argv[i] != NULL; i++)
-        add(list, "%s", argv[i]);
+    const char *name = strrchr(path, '/') != NULL ? strrchr(path, '/') + 1 : path;
+    bool good = is_set("login_shell") ? jitsudo_add(run, "-%s", name) : jitsudo_add(run, "%s", argv[0]);
+    for (size_t i = 1; good && argv[0] != NULL && argv[i] != NULL; i++)
+        good = jitsudo_add(run, "%s", argv[i]);
+    return good;
 }
 
 static bool is_kept(const char *item)
@@ -218,30 +97,28 @@ static bool is_kept(const char *item)
     return false;
 }
 
-static void write_env(struct list *env, const struct passwd *user, const char *command, char *const *env_add)
+static bool add_env(char ***env, const struct passwd *user, const char *shell, const char *command, char *const *env_add)
 {
-    char number[16], mail[512];
-    add(env, "TERM=unknown");
+    bool good = jitsudo_add(env, "TERM=unknown");
     /* The first of a name is what getenv(3) finds. */
-    for (size_t i = count_of(told.user_env); i > 0; i--)
-        if (is_kept(told.user_env[i - 1]))
-            set(env, strdup(told.user_env[i - 1]));
-    snprintf(number, sizeof number, "%u", getgid());
-    snprintf(mail, sizeof mail, "/var/mail/%s", user->pw_name);
-    const char *const fixed[][2] = {{"HOME", user->pw_dir}, {"LOGNAME", user->pw_name}, {"MAIL", mail}, {"PATH", SECURE_PATH},
-        {"SHELL", shell_of(user)}, {"SUDO_COMMAND", command}, {"SUDO_GID", number}, {"SUDO_UID", "0"}, {"SUDO_USER", "root"},
-        {"USER", user->pw_name}};
-    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
-        set_variable(env, fixed[i][0], fixed[i][1]);
-    for (; env_add != NULL && *env_add != NULL; env_add++)
-        set(env, strchr(*env_add, '=') != NULL ? strdup(*env_add) : NULL);
+    for (size_t i = jitsudo_count(told.user_env); good && i > 0; i--)
+        good = !is_kept(told.user_env[i - 1]) || jitsudo_set(env, "%s", told.user_env[i - 1]);
+    good = good && jitsudo_set(env, "HOME=%s", user->pw_dir) && jitsudo_set(env, "LOGNAME=%s", user->pw_name) &&
+           jitsudo_set(env, "MAIL=/var/mail/%s", user->pw_name) && jitsudo_set(env, "PATH=%s", SECURE_PATH) &&
+           jitsudo_set(env, "SHELL=%s", shell) && jitsudo_set(env, "SUDO_COMMAND=%s", command) &&
+           jitsudo_set(env, "SUDO_GID=%u", getgid()) && jitsudo_set(env, "SUDO_UID=0") &&
+           jitsudo_set(env, "SUDO_USER=root") && jitsudo_set(env, "USER=%s", user->pw_name);
+    for (; good && env_add != NULL && *env_add != NULL; env_add++)
+        good = jitsudo_set(env, "%s", *env_add);
+    return good;
 }
 
 /* Never waiting: not syslog(3), which does. */
-static void put_on_record(const char *text)
+static void put_on_record(const char *command, const char *user, const char *outage)
 {
-    char shown[MAX_LOG], line[MAX_LOG + 64];
+    char text[2 * MAX_COMMAND + 512], shown[MAX_LOG], line[MAX_LOG + 64];
     struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = JITSUDO_LOG};
+    snprintf(text, sizeof text, "root ran '%s' as %s without a decision: %s", command, user, outage);
     jitsudo_printable(text, shown, sizeof shown);
     int length = snprintf(line, sizeof line, "<%d>jitsudo[%d]: %s", LOG_AUTHPRIV_WARNING, (int)getpid(), shown);
     int log = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -252,56 +129,38 @@ static void put_on_record(const char *text)
         close(log);
 }
 
-/* The command line, as far as it is shown; to be freed. */
-static char *joined(char *const *argv, const char *path)
+/* The command line, as far as it is shown. */
+static void join(char *const *argv, const char *path, char *text, size_t size)
 {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *stream = open_memstream(&text, &size);
-    if (stream == NULL)
-        return NULL;
-    fputs(path, stream);
-    for (size_t i = 1; argv[0] != NULL && argv[i] != NULL; i++)
-        fprintf(stream, " %s", argv[i]);
-    if (fclose(stream) != 0) {
-        free(text);
-        return NULL;
-    }
-    if (size > MAX_COMMAND)
-        text[MAX_COMMAND] = '\0';
-    return text;
+    size_t used = 0;
+    for (size_t i = 0; (i == 0 || (argv[0] != NULL && argv[i] != NULL)) && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, i == 0 ? "%s" : " %s", i == 0 ? path : argv[i]);
 }
 
-bool root_alone(char *const *argv, char *const *env_add, const char *path, const struct refusal *outage, struct terms *terms,
-    struct refusal *why)
+bool root_alone(char *const *argv, char *const *env_add, const char *path, struct jitsudo_terms *terms, struct jitsudo_fault *why)
 {
-    const char *runas = value_of(told.settings, "runas_user"), *group = value_of(told.settings, "runas_group");
-    if (!is_plain())
-        return refuse(why, NULL, "%s; until it is back, root can use sudo without -e, -h, -R, -T, -r and -t only",
-            outage->message);
-    const char *wanted = runas != NULL ? runas : "root";
-    const struct passwd *user = find_user(wanted);
-    if (user == NULL)
-        return unknown(wanted, why);
-    gid_t gid = user->pw_gid;
-    if (group != NULL && !find_group(group, &gid, why))
-        return false;
+    const char *runas = jitsudo_value(told.settings, "runas_user"), *runas_group = jitsudo_value(told.settings, "runas_group");
+    const char *closefrom = jitsudo_value(told.settings, "closefrom"), *cwd = jitsudo_value(told.settings, "cmnd_cwd");
+    char command[MAX_COMMAND + 1], outage[sizeof why->message];
+    snprintf(outage, sizeof outage, "%s", why->message);
+    closefrom = closefrom != NULL ? closefrom : "3";
+    runas = runas != NULL ? runas : "root";
+    if (!is_plain(closefrom, cwd))
+        return refuse(why, "%s; until it is back, root can use sudo without -e, -h, -R, -T, -r and -t only", outage);
+    const struct passwd *user = find_user(runas);
+    const struct group *group = user != NULL && runas_group != NULL ? find_group(runas_group) : NULL;
+    if (user == NULL || (runas_group != NULL && group == NULL))
+        return refuse(why, "unknown user or group %s", user == NULL ? runas : runas_group);
+    gid_t gid = group != NULL ? group->gr_gid : user->pw_gid;
+    const char *shell = user->pw_shell[0] != '\0' ? user->pw_shell : "/bin/sh";
     if (is_set("login_shell"))
-        path = shell_of(user);
+        path = shell;
     if (path == NULL)
-        return refuse(why, NULL, "%s: command not found", argv[0] != NULL ? argv[0] : "command");
-    struct list info = {.items = NULL}, run = {.items = NULL}, env = {.items = NULL};
-    char *command = joined(argv, path), *record = NULL;
-    write_info(&info, user, gid, path);
-    write_argv(&run, argv, path);
-    write_env(&env, user, command != NULL ? command : path, env_add);
-    *terms = (struct terms){.info = info.items, .argv = run.items, .env = env.items};
-    bool good = !info.is_lost && !run.is_lost && !env.is_lost &&
-                asprintf(&record, "root ran '%s' as %s without a decision: %s", command != NULL ? command : path, user->pw_name,
-                    outage->message) >= 0;
-    if (good)
-        put_on_record(record);
-    free(record);
-    free(command);
-    return good || no_memory(why);
+        return refuse(why, "%s: command not found", argv[0] != NULL ? argv[0] : "command");
+    join(argv, path, command, sizeof command);
+    if (!add_info(&terms->info, user, gid, path, closefrom, cwd) || !add_argv(&terms->argv, argv, path) ||
+        !add_env(&terms->env, user, shell, command, env_add))
+        return no(jitsudo_out_of_memory(why));
+    put_on_record(command, user->pw_name, outage);
+    return true;
 }

@@ -10,7 +10,7 @@
 
 #include "native.h"
 
-#define PROMPT_MS 280000 /* for all of a challenge's questions: less than the daemon waits for the answer */
+#define EXPIRED "Account expired or PAM config lacks an \"account\" section for sudo, contact your system administrator"
 
 static struct {
     pam_handle_t *handle;
@@ -21,18 +21,13 @@ static struct {
     int code;
 } pam;
 
-const char *pam_user(void)
-{
-    return pam.handle != NULL ? pam.user : NULL;
-}
-
 /* --- The conversation; pam_conv(3) says who frees what --- */
 
 /* Whether it is the stack's plain question for a password, in the caller's language; sudo's own rule. */
 static bool is_password_prompt(const char *text)
 {
     static const char *const plain[] = {"Password:", "Password: "};
-    const char *caller = value_of(told.user_info, "user");
+    const char *caller = jitsudo_value(told.user_info, "user");
     size_t length = caller != NULL ? strlen(caller) : 0;
     for (size_t i = 0; i < 2; i++)
         if (strcmp(text, plain[i]) == 0 || strcmp(text, dgettext("Linux-PAM", plain[i])) == 0)
@@ -47,7 +42,7 @@ static bool converse(const struct sudo_conv_message *message, struct sudo_conv_r
     struct sigaction stop = {.sa_handler = SIG_DFL, .sa_flags = SA_RESTART}, stopped;
     sigset_t before;
     bool is_set_up = sigaction(SIGTSTP, &stop, &stopped) == 0;
-    unblock_keys(&before);
+    mask(SIG_UNBLOCK, &before);
     bool good = told.converse(1, message, reply, NULL) == 0 && reply->reply != NULL;
     restore(&before);
     if (is_set_up)
@@ -55,58 +50,48 @@ static bool converse(const struct sudo_conv_message *message, struct sudo_conv_r
     return good;
 }
 
+static void forget(char *secret)
+{
+    if (secret != NULL)
+        explicit_bzero(secret, strlen(secret));
+    free(secret);
+}
+
 static char *asked(int style, const char *text)
 {
-    long long seconds = (pam.deadline - now_ms()) / 1000;
+    long long seconds = (pam.deadline - jitsudo_now()) / 1000;
     struct sudo_conv_reply reply = {.reply = NULL};
     if ((style != PAM_PROMPT_ECHO_OFF && style != PAM_PROMPT_ECHO_ON) || pam.is_broken_off || is_set("noninteractive") ||
         seconds <= 0)
         return NULL;
-    bool replaces = pam.prompt != NULL && (pam.overrides || is_password_prompt(text));
     const struct sudo_conv_message message = {
         .msg_type = style == PAM_PROMPT_ECHO_OFF ? SUDO_CONV_PROMPT_ECHO_OFF : SUDO_CONV_PROMPT_ECHO_ON,
         .timeout = (int)seconds,
-        .msg = replaces ? pam.prompt : text,
+        .msg = pam.prompt != NULL && (pam.overrides || is_password_prompt(text)) ? pam.prompt : text,
     };
-    bool good = converse(&message, &reply);
-    if (good && strlen(reply.reply) < PAM_MAX_RESP_SIZE)
+    if (converse(&message, &reply) && strlen(reply.reply) < PAM_MAX_RESP_SIZE)
         return reply.reply;
-    if (reply.reply != NULL)
-        explicit_bzero(reply.reply, strlen(reply.reply));
-    free(reply.reply);
+    forget(reply.reply);
     return NULL;
-}
-
-static bool answer_one(const struct pam_message *message, struct pam_response *response)
-{
-    const char *text = message->msg != NULL ? message->msg : "";
-    if (message->msg_style == PAM_ERROR_MSG || message->msg_style == PAM_TEXT_INFO) {
-        tell(text);
-        return true;
-    }
-    response->resp = asked(message->msg_style, text);
-    return response->resp != NULL;
 }
 
 static int answer(int count, const struct pam_message **messages, struct pam_response **responses, void *data)
 {
     (void)data;
-    if (count <= 0 || count > PAM_MAX_NUM_MSG)
-        return PAM_CONV_ERR;
-    struct pam_response *made = calloc((size_t)count, sizeof *made);
+    struct pam_response *made = count > 0 && count <= PAM_MAX_NUM_MSG ? calloc((size_t)count, sizeof *made) : NULL;
     if (made == NULL)
-        return PAM_BUF_ERR;
-    for (int i = 0; i < count; i++) {
-        if (answer_one(messages[i], &made[i]))
-            continue;
-        pam.is_broken_off = true;
-        for (int j = 0; j < i; j++) {
-            if (made[j].resp != NULL)
-                explicit_bzero(made[j].resp, strlen(made[j].resp));
-            free(made[j].resp);
-        }
-        free(made);
         return PAM_CONV_ERR;
+    for (int i = 0; i < count; i++) {
+        const char *text = messages[i]->msg != NULL ? messages[i]->msg : "";
+        if (messages[i]->msg_style == PAM_ERROR_MSG || messages[i]->msg_style == PAM_TEXT_INFO) {
+            tell(text);
+        } else if ((made[i].resp = asked(messages[i]->msg_style, text)) == NULL) {
+            pam.is_broken_off = true;
+            while (i-- > 0)
+                forget(made[i].resp);
+            free(made);
+            return PAM_CONV_ERR;
+        }
     }
     *responses = made;
     return PAM_SUCCESS;
@@ -117,35 +102,35 @@ static int answer(int count, const struct pam_message **messages, struct pam_res
 /* Without our own stack libpam takes the one for "other", which may be anything. */
 static bool has_stack(void)
 {
-    static const char *const folders[] = {JITSUDO_PAM_FOLDERS};
-    char path[4096];
-    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
-        snprintf(path, sizeof path, "%s/" SERVICE, folders[i]);
-        if (access(path, F_OK) == 0)
+    static const char *const stacks[] = {JITSUDO_PAM_STACKS};
+    for (size_t i = 0; i < sizeof stacks / sizeof stacks[0]; i++)
+        if (access(stacks[i], F_OK) == 0)
             return true;
-    }
     return false;
 }
 
-bool pam_begin(const char *user, struct refusal *why)
+bool pam_begin(const char *user, struct jitsudo_fault *why)
 {
     static const struct pam_conv conversation = {.conv = answer};
-    const char *caller = value_of(told.user_info, "user"), *terminal = value_of(told.user_info, "tty");
-    if (!has_stack())
-        return not_proven(why, "unavailable", "reinstall jitsudo", "there is no /etc/pam.d/" SERVICE);
-    memset(&pam, 0, sizeof pam);
-    if ((pam.user = strdup(user)) == NULL)
-        return no_memory(why);
-    int code = pam_start(SERVICE, user, &conversation, &pam.handle);
-    if (code == PAM_SUCCESS && pam.handle != NULL)
-        code = pam_set_item(pam.handle, PAM_RUSER, caller != NULL ? caller : "");
-    /* Modules take it for granted that there is one. */
-    if (code == PAM_SUCCESS && pam.handle != NULL)
-        code = pam_set_item(pam.handle, PAM_TTY, terminal != NULL ? terminal : "");
-    if (code == PAM_SUCCESS && pam.handle != NULL)
+    const char *caller = jitsudo_value(told.user_info, "user"), *terminal = jitsudo_value(told.user_info, "tty");
+    if (pam.handle != NULL && (user == NULL || strcmp(pam.user, user) == 0))
         return true;
     pam_finish();
-    return not_proven(why, "unavailable", "journalctl -t sudo", "unable to initialize PAM (code %d)", code);
+    if (!has_stack())
+        return not_met(why, "unavailable", "reinstall jitsudo", "there is no /etc/pam.d/" SERVICE);
+    user = user != NULL ? user : caller;
+    if ((pam.user = strdup(user != NULL ? user : "")) == NULL)
+        return no(jitsudo_out_of_memory(why));
+    int code = pam_start(SERVICE, pam.user, &conversation, &pam.handle);
+    if (code == PAM_SUCCESS)
+        code = pam_set_item(pam.handle, PAM_RUSER, caller != NULL ? caller : "");
+    /* Modules take it for granted that there is one. */
+    if (code == PAM_SUCCESS)
+        code = pam_set_item(pam.handle, PAM_TTY, terminal != NULL ? terminal : "");
+    if (code == PAM_SUCCESS)
+        return true;
+    pam_finish();
+    return not_met(why, "unavailable", "journalctl -t sudo", "unable to initialize PAM (code %d)", code);
 }
 
 static const char *explain(int code)
@@ -158,21 +143,16 @@ static const char *explain(int code)
 static int run(int (*step)(pam_handle_t *, int), int flags)
 {
     sigset_t before;
-    block(KEYS, &before);
+    mask(SIG_BLOCK, &before);
     pam.code = step(pam.handle, flags);
     restore(&before);
     return pam.code;
 }
 
-static bool is_wrong(int code)
-{
-    return code == PAM_AUTH_ERR || code == PAM_AUTHINFO_UNAVAIL || code == PAM_MAXTRIES || code == PAM_PERM_DENIED;
-}
-
-static bool ask_until_right(long long tries, struct refusal *why)
+static bool ask_until_right(long long tries, struct jitsudo_fault *why)
 {
     long long wrong = 0;
-    while (wrong < tries && !is_given_up(KEYS)) {
+    for (; wrong < tries && !is_given_up(NULL); wrong++) {
         if (wrong > 0)
             tell("Sorry, try again.");
         /* An account without a password proves nothing. */
@@ -181,62 +161,60 @@ static bool ask_until_right(long long tries, struct refusal *why)
             break;
         if (code == PAM_SUCCESS)
             return true;
-        if (!is_wrong(code))
-            return not_proven(why, "failed", NULL, "PAM authentication error: %s", explain(code));
-        wrong++;
+        if (code != PAM_AUTH_ERR && code != PAM_AUTHINFO_UNAVAIL && code != PAM_MAXTRIES && code != PAM_PERM_DENIED)
+            return not_met(why, "failed", NULL, "PAM authentication error: %s", explain(code));
     }
     if (wrong == 0)
-        return not_proven(why, "declined", NULL, "a password is required");
-    return not_proven(why, "failed", NULL, "%lld incorrect password attempt%s", wrong, wrong > 1 ? "s" : "");
+        return not_met(why, "declined", NULL, "a password is required");
+    return not_met(why, "failed", NULL, "%lld incorrect password attempt%s", wrong, wrong > 1 ? "s" : "");
 }
 
-bool pam_prove(const char *prompt, bool overrides, long long tries, struct refusal *why)
+bool pam_prove(const char *prompt, bool overrides, long long tries, struct jitsudo_fault *why)
 {
     sigset_t before;
     pam.prompt = prompt;
     pam.overrides = overrides;
     pam.is_broken_off = false;
-    pam.deadline = now_ms() + PROMPT_MS;
+    pam.deadline = jitsudo_now() + ANSWER_MS;
     /* From one try to the next, too: an interrupt while PAM delays its answer is not lost. */
-    block(KEYS, &before);
+    mask(SIG_BLOCK, &before);
     bool proven = ask_until_right(tries, why);
     restore(&before);
     pam.prompt = NULL;
     return proven;
 }
 
-static void change_password(char *sentence, size_t size)
-{
-    tell("sudo: Account or password is expired, reset your password and try again");
-    pam.is_broken_off = false;
-    int code = run(pam_chauthtok, PAM_CHANGE_EXPIRED_AUTHTOK);
-    if (code != PAM_SUCCESS)
-        snprintf(sentence, size, "unable to change expired password: %s", explain(code));
-}
-
 /* `may_change`: an expired password can be changed, and has to be; otherwise nobody was asked for one, and its age does not
  * matter. */
-void pam_account(bool may_change, char *sentence, size_t size)
+static bool check_account(bool may_change, struct jitsudo_fault *why)
 {
     int code = run(pam_acct_mgmt, PAM_SILENT);
-    sentence[0] = '\0';
-    if (code == PAM_NEW_AUTHTOK_REQD && may_change)
-        change_password(sentence, size);
-    else if (code == PAM_SUCCESS || ((code == PAM_NEW_AUTHTOK_REQD || code == PAM_AUTHTOK_EXPIRED) && !may_change))
+    if (code == PAM_NEW_AUTHTOK_REQD && may_change) {
+        tell("sudo: Account or password is expired, reset your password and try again");
+        pam.is_broken_off = false;
+        code = run(pam_chauthtok, PAM_CHANGE_EXPIRED_AUTHTOK);
+        return code == PAM_SUCCESS || refuse(why, "unable to change expired password: %s", explain(code));
+    }
+    if (code == PAM_SUCCESS || ((code == PAM_NEW_AUTHTOK_REQD || code == PAM_AUTHTOK_EXPIRED) && !may_change)) {
         pam.code = PAM_SUCCESS;
-    else if (code == PAM_AUTH_ERR)
-        snprintf(sentence, size, "account validation failure, is your account locked?");
-    else if (code == PAM_ACCT_EXPIRED)
-        snprintf(sentence, size,
-            "Account expired or PAM config lacks an \"account\" section for sudo, contact your system administrator");
-    else if (code == PAM_AUTHTOK_EXPIRED)
-        snprintf(sentence, size, "Password expired, contact your system administrator");
-    else
-        snprintf(sentence, size, "PAM account management error: %s", explain(code));
+        return true;
+    }
+    const char *words = code == PAM_AUTH_ERR         ? "account validation failure, is your account locked?"
+                        : code == PAM_AUTHTOK_EXPIRED ? "Password expired, contact your system administrator"
+                        : code == PAM_ACCT_EXPIRED    ? EXPIRED
+                                                      : NULL;
+    return words != NULL ? refuse(why, "%s", words) : refuse(why, "PAM account management error: %s", explain(code));
+}
+
+bool pam_account(bool may_change, struct jitsudo_fault *why)
+{
+    bool is_good = check_account(may_change, why);
+    why->is_sudos = !is_good;
+    return is_good;
 }
 
 /* Credentials and session for `target`. Not every stack has credentials to give. */
-bool pam_open(const char *target, bool is_silent, struct refusal *why)
+bool pam_open(const char *target, bool is_silent, struct jitsudo_fault *why)
 {
     int code = pam_set_item(pam.handle, PAM_USER, target);
     if (code == PAM_SUCCESS) {
@@ -244,13 +222,13 @@ bool pam_open(const char *target, bool is_silent, struct refusal *why)
         code = run(pam_open_session, is_silent ? PAM_SILENT : 0);
         pam.has_session = code == PAM_SUCCESS;
     }
-    if (code == PAM_SUCCESS || code == PAM_SESSION_ERR) {
-        pam.code = PAM_SUCCESS;
-        return true;
+    if (code != PAM_SUCCESS && code != PAM_SESSION_ERR) {
+        refuse(why, "pam_open_session: %s", explain(code));
+        why->is_sudos = true;
+        return false;
     }
-    refuse(why, NULL, "pam_open_session: %s", explain(code));
-    why->speaker = "sudo";
-    return false;
+    pam.code = PAM_SUCCESS;
+    return true;
 }
 
 char **pam_environment(void)

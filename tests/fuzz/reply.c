@@ -11,10 +11,6 @@
 
 #include "channel.h"
 #include "internal.h"
-#include "native.h"
-
-struct told told;
-struct policy policy = {.executable = -1};
 
 static void claim(bool holds, const char *what)
 {
@@ -82,23 +78,56 @@ static void check_vector(char *const *vector)
     claim(vector != NULL && vector[0] != NULL, "a list of texts has one");
 }
 
+static void check_fault(const struct jitsudo_fault *fault, enum jitsudo_status status)
+{
+    claim(fault->status == status && status != JITSUDO_OK, "the fault says why");
+    check_shown(fault->code);
+    check_shown(fault->message);
+    char hints[JITSUDO_SENTENCE], *rest = NULL;
+    memcpy(hints, fault->hint, sizeof hints);
+    for (char *hint = strtok_r(hints, "\n", &rest); hint != NULL; hint = strtok_r(NULL, "\n", &rest))
+        check_shown(hint);
+}
+
+static void check_challenge(struct json_object *reply)
+{
+    struct jitsudo_challenge challenge;
+    struct jitsudo_fault fault = {.status = JITSUDO_OK};
+    enum jitsudo_status status = jitsudo_read_challenge(reply, &challenge, &fault);
+    if (status != JITSUDO_OK)
+        check_fault(&fault, status);
+    claim((challenge.message != NULL) == (status == JITSUDO_OK), "a challenge has words");
+    if (challenge.message != NULL && (challenge.kind == JITSUDO_ACCOUNT || challenge.kind == JITSUDO_PASSWORD))
+        claim(challenge.service != NULL && challenge.user != NULL, "PAM is told for whom it is asked, and by what stack");
+    jitsudo_free_challenge(&challenge);
+}
+
 static void check_terms(struct json_object *reply)
 {
-    struct terms terms = {.session = NULL};
-    struct refusal why = {.is_outage = false};
-    if (!allows(reply, &why)) {
-        claim(why.message[0] != '\0', "a refusal has words");
+    static const char *const keys[] = {
+        "verdict", "challenge", "session", "token", "command_info", "argv", "env", "code", "message", "hints", "text", NULL};
+    struct jitsudo_terms terms;
+    struct jitsudo_fault fault = {.status = JITSUDO_OK};
+    enum jitsudo_status status = jitsudo_judge(reply, keys, &fault);
+    if (jitsudo_is(reply, "verdict", "challenge"))
+        check_challenge(reply);
+    if (status != JITSUDO_OK) {
+        check_fault(&fault, status);
         return;
     }
     claim(jitsudo_is(reply, "verdict", "allow") && jitsudo_is_null(reply, "challenge"), "an allow is an allow");
-    if (read_terms(reply, &terms, &why)) {
+    status = jitsudo_read_terms(reply, &terms, &fault);
+    if (status == JITSUDO_OK) {
         check_vector(terms.info);
         check_vector(terms.argv);
         check_vector(terms.env);
-        claim(value_of(terms.info, "command")[0] == '/', "an allow names a program");
+        claim(jitsudo_value(terms.info, "command")[0] == '/', "an allow names a program");
         claim((terms.session == NULL) == (terms.token == NULL), "an allow has a session and its token, or neither");
+    } else {
+        check_fault(&fault, status);
+        claim(terms.session == NULL && terms.info == NULL && terms.argv == NULL && terms.env == NULL, "half an allow is none");
     }
-    free_terms(&terms);
+    jitsudo_free_terms(&terms);
 }
 
 /* A connection that brought these bytes and then ended. */
@@ -130,12 +159,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     claim((answer != NULL) == (status == JITSUDO_OK), "an answer or a fault");
     if (answer != NULL)
         check_terms(answer);
-    else {
-        claim(fault.status == status, "the fault says why");
-        check_shown(fault.code);
-        check_shown(fault.message);
-        check_shown(fault.hint);
-    }
+    else
+        check_fault(&fault, status);
     json_object_put(answer);
     free(client.bytes);
     return 0;
