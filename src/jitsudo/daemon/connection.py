@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jitsudo.daemon.disposal import ANCILLARY_BYTES, Disposal, rights
 from jitsudo.errors import InvalidValue, ProtocolViolation
@@ -65,6 +65,7 @@ class Connection:
         self._frames: list[bytes] = []
         self._descriptors: list[int] = []
         self._let_go: list[asyncio.Future[None]] = []
+        self._sending: asyncio.Task[None] | None = None
 
     async def receive(self, seconds: float | None) -> tuple[Call, Descriptors] | None:
         """The next call, None at the end. Raises ProtocolViolation, TimeoutError (from `seconds` of waiting for it)."""
@@ -108,17 +109,29 @@ class Connection:
         finally:
             loop.remove_reader(self._socket)
 
-    async def ended(self) -> None:
-        """Returns when the peer has gone; never while it has sent something that is still to be read."""
-        while True:
-            try:
-                if not self._socket.recv(1, socket.MSG_PEEK):
-                    return
-                await asyncio.Event().wait()
-            except BlockingIOError:
-                await self._readable()
-            except ConnectionError:
-                return
+    def watch(self, gone: Callable[[], object]) -> None:
+        """Until `unwatch`, call `gone` when the peer has gone; never while it has sent something that is still to be read."""
+        asyncio.get_running_loop().add_reader(self._socket, self._look, gone)
+
+    def unwatch(self) -> None:
+        """Whether `gone` was called or not."""
+        asyncio.get_running_loop().remove_reader(self._socket)
+
+    def _look(self, gone: Callable[[], object]) -> None:
+        try:
+            has_more = bool(self._socket.recv(1, socket.MSG_PEEK))
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            has_more = False
+        self.unwatch()
+        if not has_more:
+            gone()
+
+    def start_sending(self, message: Json) -> asyncio.Task[None]:
+        """Send a message meanwhile; what `send` is given next goes after it."""
+        self._sending = asyncio.get_running_loop().create_task(self._send_all(encode_frame(message)))
+        return self._sending
 
     async def send(self, message: Json) -> None:
         """Raises ConnectionError, TimeoutError."""
@@ -126,8 +139,19 @@ class Connection:
 
     async def send_frame(self, frame: bytes) -> None:
         """As `send`, for a message that was encoded already."""
-        async with asyncio.timeout(SEND_SECONDS):
-            await asyncio.get_running_loop().sock_sendall(self._socket, frame)
+        before, self._sending = self._sending, None
+        if before is not None:
+            await before
+        await self._send_all(frame)
+
+    async def _send_all(self, frame: bytes) -> None:
+        try:
+            sent = self._socket.send(frame)  # nearly always all of it; whoever waits for it is not kept waiting for a timer
+        except BlockingIOError:
+            sent = 0
+        if sent < len(frame):
+            async with asyncio.timeout(SEND_SECONDS):
+                await asyncio.get_running_loop().sock_sendall(self._socket, frame[sent:])
 
     def let_go(self, passed: socket.socket, descriptors: list[int]) -> None:
         """Close a socket that was passed on by a call, and what came over it: `close` is not done before that is."""
@@ -136,6 +160,8 @@ class Connection:
     def close(self) -> asyncio.Future[list[None]]:
         """Done when everything is closed, which is up to the peer if it sent descriptors."""
         descriptors, self._descriptors = self._descriptors, []
+        if self._sending is not None:
+            self._sending.cancel()
         self.peer.close()
         return asyncio.gather(self._disposal.let_go(self._socket, descriptors), *self._let_go)
 

@@ -45,7 +45,13 @@ class Waiting(Protocol):
 ASKING: ContextVar[int | None] = ContextVar("asking", default=None)
 # For which call it asks: the caller is told what is awaited.
 CALL: ContextVar[Waiting | None] = ContextVar("call", default=None)
-_GAVE_UP: ContextVar[bool] = ContextVar("gave up", default=False)  # in this call's task
+_GAVE_UP: ContextVar[bool] = ContextVar("gave up", default=False)  # in this call
+
+
+def begin_call(call: Waiting) -> None:
+    """From now on this task asks for another call."""
+    CALL.set(call)
+    _GAVE_UP.set(False)
 
 
 @dataclass(slots=True)

@@ -10,12 +10,12 @@ import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from jitsudo import __version__
 from jitsudo.daemon.connection import Connection, Descriptors
 from jitsudo.daemon.disposal import Disposal
-from jitsudo.daemon.people import ASKING, CALL
+from jitsudo.daemon.people import ASKING, begin_call
 from jitsudo.errors import Internal, InvalidValue, JitsudoError, ProtocolViolation, TooMany
 from jitsudo.host.peer import Peer, identify
 from jitsudo.wire.calls import SERVICE, Call, error_reply, interface_text, pending, reply
@@ -23,6 +23,7 @@ from jitsudo.wire.fields import Fields
 from jitsudo.wire.framing import PENDING_SECONDS, Json, encode_frame
 
 log = logging.getLogger("jitsudod")
+ACCEPT_AGAIN_SECONDS: Final = 0.1  # after a failure
 FRAME_SECONDS: Final = 10.0  # for a call to arrive, from the connection or from the reply to the one before
 
 
@@ -66,6 +67,35 @@ class Interface(Protocol):
         """The connection is gone."""
 
 
+class _Waiting:
+    """Tells a caller each second what is awaited; `give_up` is called where it does not take that."""
+
+    def __init__(self, context: Context, give_up: Callable[[], object]) -> None:
+        self._context = context
+        self._give_up = give_up
+        self._has_ended = False
+        self._wait()
+
+    def _wait(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(PENDING_SECONDS, self._say)
+
+    def _say(self) -> None:
+        self._context.connection.start_sending(pending(self._context.waiting_for)).add_done_callback(self._said)
+
+    def _said(self, sending: asyncio.Task[None]) -> None:
+        if sending.cancelled() or self._has_ended:
+            return
+        if sending.exception() is None:
+            self._wait()
+        else:
+            self._give_up()
+
+    def end(self) -> None:
+        """Nothing more is begun."""
+        self._has_ended = True
+        self._timer.cancel()
+
+
 @dataclass(slots=True)
 class Server:
     """Accepts on `listener` until cancelled.
@@ -81,24 +111,35 @@ class Server:
     interface: asyncio.Future[Interface]
     _open: Counter[int] = field(default_factory=Counter)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _again: asyncio.TimerHandle | None = None
     _disposal: Disposal = field(default_factory=Disposal)
 
     async def run(self) -> None:
         self.listener.setblocking(False)
         loop = asyncio.get_running_loop()
+        loop.add_reader(self.listener, self._accept_next)
         try:
-            while True:
-                try:
-                    accepted, _ = await loop.sock_accept(self.listener)
-                except OSError as error:  # too many open files, a connection that is gone already
-                    log.warning("%s: accept: %s", self.name, error)
-                    await asyncio.sleep(0.1)
-                    continue
-                self._accept(accepted)
+            await loop.create_future()
         finally:
+            if self._again is not None:
+                self._again.cancel()
+            loop.remove_reader(self.listener)
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _accept_next(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            accepted, _ = self.listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:  # too many open files, a connection that is gone already
+            log.warning("%s: accept: %s", self.name, error)
+            loop.remove_reader(self.listener)
+            self._again = loop.call_later(ACCEPT_AGAIN_SECONDS, loop.add_reader, self.listener, self._accept_next)
+            return
+        self._accept(accepted)
 
     def _accept(self, accepted: socket.socket) -> None:
         peer: Peer | None = None
@@ -166,29 +207,26 @@ class Server:
         return self.interface.result().patience(connection) if self.interface.done() else FRAME_SECONDS
 
     async def _answer(self, context: Context) -> None:
-        work = asyncio.ensure_future(self._outcome(context))
-        gone = asyncio.ensure_future(context.connection.ended())
+        """Until there is an answer, the caller hears what is awaited; where nobody is left to hear it, this task ends."""
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        context.connection.watch(task.cancel)
+        waiting = _Waiting(context, task.cancel) if context.call.more else None
         try:
-            while True:
-                done, _ = await asyncio.wait({work, gone}, timeout=PENDING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                if work in done:
-                    return await context.connection.send_frame(work.result())
-                if gone in done:
-                    return None  # nobody is left to hear the answer
-                if context.call.more:
-                    await context.connection.send(pending(context.waiting_for))
+            frame = await self._outcome(context)
         finally:
-            for task in (work, gone):
-                task.cancel()
-            await asyncio.gather(work, gone, return_exceptions=True)
+            context.connection.unwatch()
+            if waiting is not None:
+                waiting.end()
+        await context.connection.send_frame(frame)
 
     async def _outcome(self, context: Context) -> bytes:
         """The frame to answer with, whatever happens: what cannot be encoded is an error as well."""
-        CALL.set(context)
+        begin_call(context)
         try:
             if not self.interface.done():
                 context.waiting_for = "the daemon is starting"
-            handler = self._handler(context.call.method, await asyncio.shield(self.interface))
+                await asyncio.shield(self.interface)
+            handler = self._handler(context.call.method, self.interface.result())
             if handler is None:
                 return encode_frame({"error": f"{SERVICE}.MethodNotFound", "parameters": {"method": context.call.method}})
             return encode_frame(reply(await handler(context)))

@@ -26,6 +26,7 @@ from jitsudo.wire.calls import CONTROL, MAX_DESCRIPTORS
 from jitsudo.wire.framing import Json
 
 LIMITS = Limits(max_frame_bytes=65_536, descriptors=MAX_DESCRIPTORS, connections_a_person=8, connections=20, reserved=2)
+FLOOD = "x" * 4_000_000  # more than a socket holds
 Test = Callable[["Bench"], Awaitable[None]]
 
 
@@ -35,7 +36,7 @@ class Served:
     def __init__(self) -> None:
         self.handlers = {
             "Echo": self.echo, "Fail": self.fail, "Refuse": self.refuse, "Wait": self.wait, "Take": self.take, "Odd": self.odd,
-            "Name": self.name, "Hold": self.hold,
+            "Name": self.name, "Hold": self.hold, "Flood": self.flood,
         }  # fmt: skip
         self.gone: list[Connection] = []
         self.cancelled = 0
@@ -59,6 +60,15 @@ class Served:
 
     async def wait(self, context: Context) -> Json:
         context.waiting_for = "the event"
+        try:
+            await self.release.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return {"done": True}
+
+    async def flood(self, context: Context) -> Json:
+        context.waiting_for = FLOOD
         try:
             await self.release.wait()
         except asyncio.CancelledError:
@@ -415,6 +425,40 @@ def test_pending_is_said_each_second_to_those_who_asked_for_more() -> None:
         assert await plain.read() == {"parameters": {"done": True}}
         patient.close()
         plain.close()
+
+    bench(test)
+
+
+def test_the_answer_comes_after_what_is_still_being_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that reads slowly gets one whole frame after the other."""
+    monkeypatch.setattr(server_module, "PENDING_SECONDS", 0.05)
+
+    async def test(b: Bench) -> None:
+        client = b.connect()
+        await client.send(json.dumps({"method": f"{CONTROL}.Flood", "more": True}).encode() + b"\0")
+        await asyncio.sleep(0.2)
+        b.served.release.set()
+        await asyncio.sleep(0.1)
+        assert await client.read() == {"parameters": {"pending": FLOOD}, "continues": True}
+        assert await client.read() == {"parameters": {"done": True}}
+        assert await client.call("Echo") == {"parameters": {}}
+        client.close()
+
+    bench(test)
+
+
+def test_a_caller_that_does_not_hear_what_is_awaited_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is its call gone on with."""
+    monkeypatch.setattr(server_module, "PENDING_SECONDS", 0.05)
+    monkeypatch.setattr("jitsudo.daemon.connection.SEND_SECONDS", 0.2)
+
+    async def test(b: Bench) -> None:
+        client = b.connect()
+        await client.send(json.dumps({"method": f"{CONTROL}.Flood", "more": True}).encode() + b"\0")
+        await b.settled(1)
+        await b.settled(0)
+        assert b.served.cancelled == 1
+        client.close()
 
     bench(test)
 
