@@ -150,9 +150,10 @@ enum jitsudo_status jitsudo_read_texts(struct json_object *object, const char *k
 /* JITSUDO_OK where the verdict is "allow", and it has none but these keys (which end in NULL) and no challenge. Else why not:
  * JITSUDO_REFUSED with the daemon's message and hints where it denies, or asks for what cannot be done here. */
 enum jitsudo_status jitsudo_judge(struct json_object *reply, const char *const *keys, struct jitsudo_fault *fault);
-/* An allow's session and its token, to be released with free; both NULL for root outside a session. */
+/* An allow's session and its token, to be released with free; both NULL for root outside a session. `current` is the session
+ * that it has to be, NULL where there is none yet. */
 enum jitsudo_status jitsudo_read_session(
-    struct json_object *reply, char **session, char **token, struct jitsudo_fault *fault);
+    struct json_object *reply, const char *current, char **session, char **token, struct jitsudo_fault *fault);
 
 /* What the daemon wants to have established before there can be an allow. Texts are NULL where the kind has no use for them. */
 enum jitsudo_kind { JITSUDO_ACCOUNT, JITSUDO_PASSWORD, JITSUDO_AGENT, JITSUDO_CONFIRM };
@@ -175,7 +176,8 @@ struct jitsudo_terms {
     char **info, **argv, **env;
 };
 /* Release with jitsudo_free_terms; all NULL after anything but JITSUDO_OK. */
-enum jitsudo_status jitsudo_read_terms(struct json_object *reply, struct jitsudo_terms *terms, struct jitsudo_fault *fault);
+enum jitsudo_status jitsudo_read_terms(
+    struct json_object *reply, const char *current, struct jitsudo_terms *terms, struct jitsudo_fault *fault);
 void jitsudo_free_terms(struct jitsudo_terms *terms);
 
 /* --- Vectors that end in NULL; where it says so, of NAME=value. A NULL vector is an empty one. --- */

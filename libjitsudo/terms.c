@@ -58,14 +58,16 @@ enum jitsudo_status jitsudo_judge(struct json_object *reply, const char *const *
 }
 
 enum jitsudo_status jitsudo_read_session(
-    struct json_object *reply, char **session, char **token, struct jitsudo_fault *fault)
+    struct json_object *reply, const char *current, char **session, char **token, struct jitsudo_fault *fault)
 {
     const char *id = jitsudo_string(reply, "session"), *secret = jitsudo_string(reply, "token");
     *session = *token = NULL;
     if (jitsudo_is_null(reply, "session") && jitsudo_is_null(reply, "token"))
-        return JITSUDO_OK;
+        return current == NULL ? JITSUDO_OK : jitsudo_puzzled(fault, "no session");
     if (id == NULL || secret == NULL || id[0] == '\0' || secret[0] == '\0')
         return jitsudo_puzzled(fault, "session and token");
+    if (current != NULL && strcmp(current, id) != 0)
+        return jitsudo_puzzled(fault, "another session");
     if ((*session = strdup(id)) != NULL && (*token = strdup(secret)) != NULL)
         return JITSUDO_OK;
     free(*session);
@@ -236,10 +238,11 @@ static enum jitsudo_status read_info(struct json_object *reply, char ***info, st
     return status;
 }
 
-enum jitsudo_status jitsudo_read_terms(struct json_object *reply, struct jitsudo_terms *terms, struct jitsudo_fault *fault)
+enum jitsudo_status jitsudo_read_terms(
+    struct json_object *reply, const char *current, struct jitsudo_terms *terms, struct jitsudo_fault *fault)
 {
     *terms = (struct jitsudo_terms){.session = NULL};
-    enum jitsudo_status status = jitsudo_read_session(reply, &terms->session, &terms->token, fault);
+    enum jitsudo_status status = jitsudo_read_session(reply, current, &terms->session, &terms->token, fault);
     if (status == JITSUDO_OK)
         status = read_info(reply, &terms->info, fault);
     if (status == JITSUDO_OK)

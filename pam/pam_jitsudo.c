@@ -184,7 +184,7 @@ static enum jitsudo_status judge(
     struct session given = {NULL, NULL};
     enum jitsudo_status status = jitsudo_judge(reply, keys, fault);
     if (status == JITSUDO_OK)
-        status = jitsudo_read_session(reply, &given.id, &given.token, fault);
+        status = jitsudo_read_session(reply, NULL, &given.id, &given.token, fault);
     if (status != JITSUDO_OK)
         return status;
     if (session == NULL && given.id == NULL)

@@ -20,7 +20,8 @@
 #define JITSUDO_OWNER 0
 #define JITSUDO_CGROUP "/proc/self/cgroup"
 #define JITSUDO_LOG "/dev/log"
-#define JITSUDO_PAM_STACKS "/etc/pam.d/" SERVICE, "/usr/lib/pam.d/" SERVICE
+#define JITSUDO_PAM_STACK "/etc/pam.d/" SERVICE
+#define JITSUDO_PAM_STACK_OF_VENDOR "/usr/lib/pam.d/" SERVICE
 #endif
 
 extern struct told {
@@ -39,13 +40,10 @@ extern struct policy {
 
 /* person.c: what is said and asked on the terminal, and signals. What fails says why in *why, and returns false. */
 
+#define no(status) ((status) == JITSUDO_OK) /* of a status that says why not */
 #define refuse(why, ...) no(jitsudo_fail(why, JITSUDO_REFUSED, __VA_ARGS__))
 /* For a challenge: `outcome` is the daemon's word for it, and becomes the fault's code. */
 #define not_met(why, outcome, hint, ...) (jitsudo_fail(why, JITSUDO_REFUSED, __VA_ARGS__), noted(why, outcome, hint))
-static inline bool no(enum jitsudo_status status)
-{
-    return status == JITSUDO_OK;
-}
 bool noted(struct jitsudo_fault *why, const char *outcome, const char *hint);
 /* Shows it to the person, and returns 0, which is sudo's no. */
 int say(const struct jitsudo_fault *why);
@@ -57,7 +55,7 @@ bool confirm(const char *message, struct jitsudo_fault *why);
 
 /* The signals by which people give up, blocked so that they are seen, or let through. */
 void mask(int how, sigset_t *before);
-void restore(const sigset_t *before);
+#define restore(before) sigprocmask(SIG_SETMASK, before, NULL)
 /* Whether one of them, not ignored by the caller (nohup), is pending. */
 bool is_given_up(void *unused);
 
@@ -81,8 +79,7 @@ bool pam_prove(const char *prompt, bool overrides, long long tries, struct jitsu
 /* Whether the account may be used; else *why is what sudo says of it. */
 bool pam_account(bool may_change, struct jitsudo_fault *why);
 bool pam_open(const char *target, bool is_silent, struct jitsudo_fault *why);
-/* What the stack put into its environment, to be released. */
-char **pam_environment(void);
+bool pam_add_environment(char ***env, struct jitsudo_fault *why);
 void pam_finish(void);
 
 /* alone.c: root's own command while the daemon cannot be asked. */

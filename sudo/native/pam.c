@@ -99,16 +99,6 @@ static int answer(int count, const struct pam_message **messages, struct pam_res
 
 /* --- The handle --- */
 
-/* Without our own stack libpam takes the one for "other", which may be anything. */
-static bool has_stack(void)
-{
-    static const char *const stacks[] = {JITSUDO_PAM_STACKS};
-    for (size_t i = 0; i < sizeof stacks / sizeof stacks[0]; i++)
-        if (access(stacks[i], F_OK) == 0)
-            return true;
-    return false;
-}
-
 bool pam_begin(const char *user, struct jitsudo_fault *why)
 {
     static const struct pam_conv conversation = {.conv = answer};
@@ -116,18 +106,17 @@ bool pam_begin(const char *user, struct jitsudo_fault *why)
     if (pam.handle != NULL && (user == NULL || strcmp(pam.user, user) == 0))
         return true;
     pam_finish();
-    if (!has_stack())
+    /* Without our own stack libpam takes the one for "other", which may be anything. */
+    if (access(JITSUDO_PAM_STACK, F_OK) != 0 && access(JITSUDO_PAM_STACK_OF_VENDOR, F_OK) != 0)
         return not_met(why, "unavailable", "reinstall jitsudo", "there is no /etc/pam.d/" SERVICE);
     user = user != NULL ? user : caller;
     if ((pam.user = strdup(user != NULL ? user : "")) == NULL)
         return no(jitsudo_out_of_memory(why));
     int code = pam_start(SERVICE, pam.user, &conversation, &pam.handle);
-    if (code == PAM_SUCCESS)
-        code = pam_set_item(pam.handle, PAM_RUSER, caller != NULL ? caller : "");
-    /* Modules take it for granted that there is one. */
-    if (code == PAM_SUCCESS)
-        code = pam_set_item(pam.handle, PAM_TTY, terminal != NULL ? terminal : "");
-    if (code == PAM_SUCCESS)
+    /* Modules take it for granted that there is a terminal. */
+    if (code == PAM_SUCCESS &&
+        (code = pam_set_item(pam.handle, PAM_RUSER, caller != NULL ? caller : "")) == PAM_SUCCESS &&
+        (code = pam_set_item(pam.handle, PAM_TTY, terminal != NULL ? terminal : "")) == PAM_SUCCESS)
         return true;
     pam_finish();
     return not_met(why, "unavailable", "journalctl -t sudo", "unable to initialize PAM (code %d)", code);
@@ -223,17 +212,35 @@ bool pam_open(const char *target, bool is_silent, struct jitsudo_fault *why)
         pam.has_session = code == PAM_SUCCESS;
     }
     if (code != PAM_SUCCESS && code != PAM_SESSION_ERR) {
-        refuse(why, "pam_open_session: %s", explain(code));
-        why->is_sudos = true;
+        why->is_sudos = !refuse(why, "pam_open_session: %s", explain(code));
         return false;
     }
     pam.code = PAM_SUCCESS;
     return true;
 }
 
-char **pam_environment(void)
+/* The command's environment with what the PAM session adds; the daemon's own terms stay as they are. sudo keeps the vector.
+ * POSIXLY_CORRECT: the grammar of every command line assumes that it is not set, so no PAM stack may bring it back. */
+bool pam_add_environment(char ***env, struct jitsudo_fault *why)
 {
-    return pam_getenvlist(pam.handle);
+    char **added = pam_getenvlist(pam.handle);
+    size_t count = jitsudo_count(*env);
+    char **joined = calloc(count + jitsudo_count(added) + 1, sizeof *joined);
+    if (added == NULL || joined == NULL) {
+        jitsudo_free_vector(added);
+        free(joined);
+        return no(jitsudo_out_of_memory(why));
+    }
+    memcpy(joined, *env, count * sizeof *joined);
+    for (char **item = added; *item != NULL; item++) {
+        if (jitsudo_has_name(*env, *item) || strncmp(*item, "POSIXLY_CORRECT=", 16) == 0)
+            free(*item);
+        else
+            joined[count++] = *item;
+    }
+    free(added);
+    *env = joined;
+    return true;
 }
 
 void pam_finish(void)

@@ -102,11 +102,6 @@ void mask(int how, sigset_t *before)
     sigprocmask(how, &set, before);
 }
 
-void restore(const sigset_t *before)
-{
-    sigprocmask(SIG_SETMASK, before, NULL);
-}
-
 bool is_given_up(void *unused)
 {
     (void)unused;

@@ -55,98 +55,71 @@ static char *look_up(const char *name)
     return path;
 }
 
-static void keep_executable(int descriptor)
-{
-    if (policy.executable >= 0)
-        close(policy.executable);
-    policy.executable = descriptor;
-}
-
 /* `execfd=command` is the file that the daemon was shown, and whose content it read: sudo executes that very one. */
 static bool pin(struct jitsudo_terms *terms, struct jitsudo_fault *why)
 {
     const char *pinned = jitsudo_value(terms->info, "execfd");
-    char magic[2], path[64], number[16];
-    if (pinned == NULL) {
-        keep_executable(-1);
+    char magic[2], path[64];
+    if (pinned == NULL)
         return true;
-    }
     if (strcmp(pinned, "command") != 0 || policy.executable < 0)
         return refuse(why, "the program that was checked is no longer at hand");
-    snprintf(number, sizeof number, "%d", policy.executable);
-    snprintf(path, sizeof path, "/proc/self/fd/%s", number);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", policy.executable);
     int file = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t got = file >= 0 ? read(file, magic, sizeof magic) : -1;
     if (file >= 0)
         close(file);
-    if (got < 0)
-        return refuse(why, "the program that was checked cannot be read");
     /* An interpreter opens its script by the descriptor, which must still be there then (fexecve(3), BUGS). */
-    if (got == 2 && magic[0] == '#' && magic[1] == '!' && fcntl(policy.executable, F_SETFD, 0) != 0)
-        return refuse(why, "the program that was checked cannot be kept open");
-    if (!jitsudo_set(&terms->info, "execfd=%s", number))
+    if (got < 0 || (got == 2 && memcmp(magic, "#!", 2) == 0 && fcntl(policy.executable, F_SETFD, 0) != 0))
+        return refuse(why, "the program that was checked cannot be read");
+    if (!jitsudo_set(&terms->info, "execfd=%d", policy.executable))
         return no(jitsudo_out_of_memory(why));
     policy.executable = -1; /* sudo's now */
     return true;
 }
 
-/* What the daemon is shown: where the command's paths begin, the command itself, and the terminal. */
-static size_t open_files(const char *command, struct jitsudo_file *files)
+static void show_file(struct jitsudo_file *files, size_t *count, const char *name, int descriptor)
 {
-    const struct {
-        const char *name, *path;
-        int flags;
-    } shown[] = {
-        {"root", "/", O_PATH}, {"cwd", ".", O_PATH}, {"terminal", "/dev/tty", O_RDWR | O_NOCTTY}, {"command", command, O_PATH}};
+    if (descriptor >= 0)
+        files[(*count)++] = (struct jitsudo_file){name, descriptor};
+}
+
+/* Ask with what the daemon is shown: where the command's paths begin, the terminal, and the command, which stays open. */
+static struct json_object *shown(struct json_object *asked, const char *path, struct jitsudo_fault *why)
+{
+    struct jitsudo_file files[4];
     size_t count = 0;
-    for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++) {
-        int descriptor = shown[i].path != NULL ? open(shown[i].path, shown[i].flags | O_CLOEXEC) : -1;
-        if (descriptor >= 0)
-            files[count++] = (struct jitsudo_file){shown[i].name, descriptor};
-    }
-    return count;
-}
-
-/* The command's stays open: sudo may have to execute it. */
-static void close_files(const struct jitsudo_file *files, size_t count)
-{
-    keep_executable(-1);
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(files[i].name, "command") == 0)
-            policy.executable = files[i].descriptor;
-        else
-            close(files[i].descriptor);
-    }
-}
-
-/* Whether the allow's session is the one that there is. */
-static bool is_of_session(const struct jitsudo_terms *terms, struct jitsudo_fault *why)
-{
-    /* Only root, outside a session, runs without one. */
-    if (terms->session == NULL && (getuid() != 0 || policy.session != NULL))
-        return no(jitsudo_puzzled(why, "no session"));
-    if (terms->session != NULL && policy.session != NULL && strcmp(policy.session, terms->session) != 0)
-        return no(jitsudo_puzzled(why, "another session"));
-    return true;
+    if (policy.executable >= 0)
+        close(policy.executable);
+    policy.executable = path != NULL ? open(path, O_PATH | O_CLOEXEC) : -1;
+    show_file(files, &count, "root", open("/", O_PATH | O_CLOEXEC));
+    show_file(files, &count, "cwd", open(".", O_PATH | O_CLOEXEC));
+    show_file(files, &count, "terminal", open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC));
+    show_file(files, &count, "command", policy.executable);
+    struct json_object *reply = established("Check", asked, files, count, why);
+    while (count-- > 0)
+        if (files[count].descriptor != policy.executable)
+            close(files[count].descriptor);
+    return reply;
 }
 
 static bool decide(char *const argv[], char *const env_add[], const char *path, struct jitsudo_terms *terms,
     struct jitsudo_fault *why)
 {
-    struct jitsudo_file files[4];
     struct json_object *asked = question();
     bool is_built = jitsudo_put(asked, "argv", jitsudo_texts(argv)) && jitsudo_put(asked, "env_add", jitsudo_texts(env_add)) &&
-                    jitsudo_put_text(asked, "command", path) && jitsudo_put(asked, "sub_command", jitsudo_boolean(policy.accepted > 0)) &&
-                    jitsudo_put_null(asked, "account");
-    size_t count = open_files(path, files);
-    struct json_object *reply = established("Check", jitsudo_built(asked, is_built), files, count, why);
-    close_files(files, count);
-    bool is_allowed = reply != NULL && jitsudo_read_terms(reply, terms, why) == JITSUDO_OK && is_of_session(terms, why);
+                    jitsudo_put_text(asked, "command", path) &&
+                    jitsudo_put(asked, "sub_command", jitsudo_boolean(policy.accepted > 0)) && jitsudo_put_null(asked, "account");
+    struct json_object *reply = shown(jitsudo_built(asked, is_built), path, why);
+    bool is_good = reply != NULL && jitsudo_read_terms(reply, policy.session, terms, why) == JITSUDO_OK;
     json_object_put(reply);
-    if (is_allowed || !jitsudo_is_outage(why->status) || !is_root_outside())
-        return is_allowed && pin(terms, why);
+    /* Only root runs without a session. */
+    if (is_good && terms->session == NULL && getuid() != 0)
+        is_good = no(jitsudo_puzzled(why, "no session"));
+    if (is_good || !jitsudo_is_outage(why->status) || !is_root_outside())
+        return is_good && pin(terms, why);
     jitsudo_free_terms(terms);
-    return root_alone(argv, env_add, path, terms, why) && pin(terms, why);
+    return root_alone(argv, env_add, path, terms, why);
 }
 
 static void accept_terms(struct jitsudo_terms *terms)
@@ -192,36 +165,12 @@ static struct json_object *session_call(void)
     return jitsudo_built(made, jitsudo_put_text(made, "session", policy.session) && jitsudo_put_text(made, "token", policy.token));
 }
 
-/* The command's environment with what the PAM session adds; the daemon's own terms stay as they are. sudo keeps the vector.
- * POSIXLY_CORRECT: the grammar of every command line assumes that it is not set, so no PAM stack may bring it back. */
-static bool add_environment(char ***env, struct jitsudo_fault *why)
-{
-    char **added = pam_environment();
-    size_t count = jitsudo_count(*env);
-    char **joined = calloc(count + jitsudo_count(added) + 1, sizeof *joined);
-    if (added == NULL || joined == NULL) {
-        jitsudo_free_vector(added);
-        free(joined);
-        return no(jitsudo_out_of_memory(why));
-    }
-    memcpy(joined, *env, count * sizeof *joined);
-    for (char **item = added; *item != NULL; item++) {
-        if (jitsudo_has_name(*env, *item) || strncmp(*item, "POSIXLY_CORRECT=", 16) == 0)
-            free(*item);
-        else
-            joined[count++] = *item;
-    }
-    free(added);
-    *env = joined;
-    return true;
-}
-
 static bool start(const struct passwd *target, char ***env, struct jitsudo_fault *why)
 {
     bool is_shell = is_set("run_shell") || is_set("login_shell");
     /* A bare uid has no account to open a session for. */
     bool is_good = pam_begin(NULL, why) &&
-                   (target == NULL || (pam_open(target->pw_name, !is_shell, why) && add_environment(env, why)));
+                   (target == NULL || (pam_open(target->pw_name, !is_shell, why) && pam_add_environment(env, why)));
     if (policy.session == NULL && getuid() == 0 && !is_good) {
         /* A PAM stack that is broken must not lock root out. */
         pam_finish();

@@ -116,7 +116,7 @@ static void check_terms(struct json_object *reply)
         return;
     }
     claim(jitsudo_is(reply, "verdict", "allow") && jitsudo_is_null(reply, "challenge"), "an allow is an allow");
-    status = jitsudo_read_terms(reply, &terms, &fault);
+    status = jitsudo_read_terms(reply, NULL, &terms, &fault);
     if (status == JITSUDO_OK) {
         check_vector(terms.info);
         check_vector(terms.argv);
