@@ -1,14 +1,16 @@
 /*
  * Makes one call of the C library fail: to be preloaded.
- *   FAULT_CALL     the function: malloc calloc realloc strdup socket connect lstat getsockopt fcntl poll recv sendmsg read
- *                  write clock_gettime
+ *   FAULT_CALL     the function: malloc calloc realloc strdup asprintf (and vasprintf) socket connect lstat getsockopt fcntl
+ *                  poll recv sendmsg read write clock_gettime seteuid
  *   FAULT_NTH      which of its calls fails, counted from 1
  *   FAULT_ERRNO    how; 0: it does one byte of what it was asked (recv, sendmsg, read, write)
  *   FAULT_ONWARDS  if set, each later call fails too
  *   FAULT_CALLERS  whose calls count: parts of file names, separated by colons; unset: everybody's
- *   FAULT_REPORT   this file is made when a call fails
- *   FAULT_LEAKS    this file is made at the end if the callers have not given back all memory, or not closed all sockets;
- *                  for programs without threads
+ *   FAULT_REPORT   this file is made when a call fails, and says where that was
+ *   FAULT_LEAKS    this file is made at the end if the callers have not given back all memory, or not closed all sockets, and
+ *                  says what and where from; for programs without threads
+ *   FAULT_OWNERS   whose memory and sockets these are; unset: of those whose calls count
+ *   FAULT_ROOTS    files whose variables may still point to memory at the end; unset: all of it is to be given back
  * Without FAULT_CALL nothing fails. Whatever does not fail goes to the kernel or to the C library's own allocator, without
  * dlsym, which allocates.
  */
@@ -17,10 +19,13 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -40,36 +45,52 @@ extern void __libc_free(void *memory);
 static long calls;
 static __thread bool busy; /* dladdr and getenv must not be failed, nor counted */
 
+static bool is_among(const char *parts, const char *file)
+{
+    while (*parts != '\0') {
+        size_t length = strcspn(parts, ":");
+        if (length > 0 && memmem(file, strlen(file), parts, length) != NULL)
+            return true;
+        parts += length + (parts[length] == ':');
+    }
+    return false;
+}
+
 static bool is_counted(const char *callers, void *caller)
 {
     Dl_info found;
     if (callers == NULL)
         return true;
-    if (dladdr(caller, &found) == 0 || found.dli_fname == NULL)
-        return false;
-    while (*callers != '\0') {
-        size_t length = strcspn(callers, ":");
-        if (length > 0 && memmem(found.dli_fname, strlen(found.dli_fname), callers, length) != NULL)
-            return true;
-        callers += length + (callers[length] == ':');
-    }
-    return false;
+    return dladdr(caller, &found) != 0 && found.dli_fname != NULL && is_among(callers, found.dli_fname);
 }
 
-static void report(const char *variable)
+/* A line of the file that the variable names: what, and the place in the caller's file (for addr2line). */
+static void report(const char *variable, const char *what, size_t number, const void *caller)
 {
     const char *path = getenv(variable);
-    long made = path == NULL ? -1 : syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (made >= 0)
+    char line[512];
+    Dl_info found = {.dli_fname = NULL};
+    if (path == NULL)
+        return;
+    dladdr(caller, &found);
+    int length = snprintf(line, sizeof line, "%s %zu at %s+%#zx\n", what, number,
+        found.dli_fname != NULL ? found.dli_fname : "?", (size_t)((const char *)caller - (const char *)found.dli_fbase));
+    long made = syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (made >= 0) {
+        syscall(SYS_write, made, line, length > 0 && (size_t)length < sizeof line ? (size_t)length : 0);
         syscall(SYS_close, made);
+    }
 }
 
 /* What the callers have, as one table of numbers: addresses, and descriptors with the highest bit set. */
 #define PLACES ((size_t)1 << 16)
 #define GONE UINTPTR_MAX
 #define DESCRIPTOR(number) ((uintptr_t)1 << (8 * sizeof(uintptr_t) - 1) | (uintptr_t)(number))
+#define IS_DESCRIPTOR(thing) ((thing) >> (8 * sizeof(uintptr_t) - 1) != 0)
 
 static uintptr_t held[PLACES];
+static void *holders[PLACES];
+static bool is_pointed_to[PLACES];
 
 static uintptr_t *place_of(uintptr_t thing, bool is_new)
 {
@@ -81,14 +102,22 @@ static uintptr_t *place_of(uintptr_t thing, bool is_new)
     return NULL;
 }
 
+static bool is_owner(void *caller)
+{
+    const char *owners = getenv("FAULT_OWNERS");
+    return getenv("FAULT_LEAKS") != NULL && is_counted(owners != NULL ? owners : getenv("FAULT_CALLERS"), caller);
+}
+
 static void take_on(uintptr_t thing, void *caller)
 {
     if (busy || environ == NULL || thing == 0)
         return;
     busy = true;
-    uintptr_t *place = getenv("FAULT_LEAKS") != NULL && is_counted(getenv("FAULT_CALLERS"), caller) ? place_of(thing, true) : NULL;
-    if (place != NULL)
+    uintptr_t *place = is_owner(caller) ? place_of(thing, true) : NULL;
+    if (place != NULL) {
         *place = thing;
+        holders[place - held] = caller;
+    }
     busy = false;
 }
 
@@ -105,13 +134,46 @@ static void *taken(void *memory, void *caller)
     return memory;
 }
 
+/* What these bytes point to is still somebody's, and so is what that points to. */
+static void follow(const void *bytes, size_t size)
+{
+    for (size_t i = 0; i < size / sizeof(uintptr_t); i++) {
+        uintptr_t word = ((const uintptr_t *)bytes)[i];
+        uintptr_t *place = word == 0 || word == GONE || IS_DESCRIPTOR(word) ? NULL : place_of(word, false);
+        if (place == NULL || is_pointed_to[place - held])
+            continue;
+        is_pointed_to[place - held] = true;
+        follow((const void *)word, malloc_usable_size((void *)word));
+    }
+}
+
+static int follow_variables(struct dl_phdr_info *file, size_t size, void *roots)
+{
+    static char program[4096];
+    const char *name = file->dlpi_name;
+    (void)size;
+    if (name[0] == '\0' && readlink("/proc/self/exe", program, sizeof program - 1) > 0)
+        name = program;
+    for (size_t i = 0; is_among(roots, name) && i < file->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &file->dlpi_phdr[i];
+        if (part->p_type == PT_LOAD && (part->p_flags & PF_W) != 0)
+            follow((const void *)(file->dlpi_addr + (part->p_vaddr + 7) / 8 * 8), part->p_memsz - 7);
+    }
+    return 0;
+}
+
 __attribute__((destructor)) static void look_for_leaks(void)
 {
-    for (size_t i = 0; i < PLACES; i++)
-        if (held[i] != 0 && held[i] != GONE) {
-            report("FAULT_LEAKS");
-            return;
-        }
+    if (getenv("FAULT_ROOTS") != NULL)
+        dl_iterate_phdr(follow_variables, getenv("FAULT_ROOTS"));
+    for (size_t i = 0; i < PLACES; i++) {
+        if (held[i] == 0 || held[i] == GONE || is_pointed_to[i])
+            continue;
+        if (IS_DESCRIPTOR(held[i]))
+            report("FAULT_LEAKS", "descriptor", held[i] & ~DESCRIPTOR(0), holders[i]);
+        else
+            report("FAULT_LEAKS", "bytes", malloc_usable_size((void *)held[i]), holders[i]);
+    }
 }
 
 static bool is_due(const char *name, void *caller, int *number)
@@ -135,7 +197,7 @@ static bool fails(const char *name, void *caller, bool *shorter)
     busy = true;
     bool due = is_due(name, caller, &number);
     if (due)
-        report("FAULT_REPORT");
+        report("FAULT_REPORT", name, (size_t)number, caller);
     busy = false;
     errno = due && number != 0 ? number : before;
     if (due && number == 0 && shorter != NULL)
@@ -173,6 +235,52 @@ EXPORTED char *strdup(const char *text)
     size_t size = strlen(text) + 1;
     void *copy = fails("strdup", CALLER, NULL) ? NULL : taken(__libc_malloc(size), CALLER);
     return copy == NULL ? NULL : memcpy(copy, text, size);
+}
+
+static int print(void *caller, char **made, const char *format, va_list arguments)
+{
+    va_list again;
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    *made = length < 0 || fails("asprintf", caller, NULL) ? NULL : taken(__libc_malloc((size_t)length + 1), caller);
+    return *made == NULL ? -1 : vsnprintf(*made, (size_t)length + 1, format, arguments);
+}
+
+EXPORTED int vasprintf(char **made, const char *format, va_list arguments)
+{
+    return print(CALLER, made, format, arguments);
+}
+
+EXPORTED int asprintf(char **made, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int length = print(CALLER, made, format, arguments);
+    va_end(arguments);
+    return length;
+}
+
+/* What _FORTIFY_SOURCE makes of them. */
+EXPORTED int __vasprintf_chk(char **made, int flag, const char *format, va_list arguments)
+{
+    (void)flag;
+    return print(CALLER, made, format, arguments);
+}
+
+EXPORTED int __asprintf_chk(char **made, int flag, const char *format, ...)
+{
+    va_list arguments;
+    (void)flag;
+    va_start(arguments, format);
+    int length = print(CALLER, made, format, arguments);
+    va_end(arguments);
+    return length;
+}
+
+EXPORTED int seteuid(uid_t user)
+{
+    return fails("seteuid", CALLER, NULL) ? -1 : (int)syscall(SYS_setresuid, -1, user, -1);
 }
 
 EXPORTED int socket(int family, int type, int protocol)

@@ -58,11 +58,16 @@ class Run:
 
     fault: Fault
     injected: bool
-    leaked: bool
+    leaks: list[str]  # what was not given back, and the place in the file that had taken it
     status: int
     stdout: bytes
     stderr: bytes
     seconds: float
+
+    @property
+    def leaked(self) -> bool:
+        """Whether anything was not given back."""
+        return bool(self.leaks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,8 @@ class Program:
     callers: str
     environment: dict[str, str] = field(default_factory=dict)
     before: Callable[[], None] = lambda: None
+    owners: str = ""  # whose memory is to be given back, if not the callers'
+    roots: str = ""  # whose variables may still point to some of it at the end
 
     def run(self, fault: Fault) -> Run:
         """Once, with that call failing."""
@@ -86,13 +93,15 @@ class Program:
             "PATH": "/usr/bin:/bin", **self.environment, "LD_PRELOAD": str(self.shim), "FAULT_CALL": fault.call,
             "FAULT_NTH": str(fault.nth), "FAULT_ERRNO": str(fault.number), "FAULT_CALLERS": self.callers,
             "FAULT_REPORT": str(self.report), "FAULT_LEAKS": str(leaks), **({"FAULT_ONWARDS": "1"} if fault.onwards else {}),
+            **({"FAULT_OWNERS": self.owners} if self.owners else {}), **({"FAULT_ROOTS": self.roots} if self.roots else {}),
         }  # fmt: skip
         started = time.monotonic()
         done = subprocess.run(
             self.command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
         )
         seconds = time.monotonic() - started
-        return Run(fault, self.report.exists(), leaks.exists(), done.returncode, done.stdout, done.stderr, seconds)
+        left = leaks.read_text().splitlines() if leaks.exists() else []
+        return Run(fault, self.report.exists(), left, done.returncode, done.stdout, done.stderr, seconds)
 
     def in_turn(self, call: str, number: int, onwards: bool = False) -> Iterator[Run]:
         """With the first such call failing, the second, and so on, as long as there are any."""

@@ -2,6 +2,7 @@
  * sudo as far as a policy plugin sees it, for tests: sudo_host PLUGIN SYMBOL UID COMMAND...
  * Opens the plugin, asks it on behalf of UID about the command, begins the session and closes it. Writes "check CODE", after an
  * allow "init CODE" and, if both are 1, what would run: command_info, argv and environment, a line each. Exits with 0 only then.
+ * In place of a command, -l (list), -v (validate) and -k (invalidate) are what they are to sudo. SSH_AUTH_SOCK is passed on.
  * What the plugin says goes to standard output; each question is answered. PAM follows a script: see fake_pam.c.
  */
 #define _GNU_SOURCE
@@ -54,6 +55,22 @@ static void show(const char *what, char *const *vector)
         printf("%s %s\n", what, *vector);
 }
 
+/* As sudo does: without a close. */
+static int ask(struct policy_plugin *policy, char option)
+{
+    char *command[] = {(char[]){"id"}, NULL};
+    const char *words = NULL;
+    int code = 1;
+    if (option == 'l')
+        code = policy->list(1, command, 1, NULL, &words);
+    else if (option == 'v')
+        code = policy->validate(&words);
+    else
+        policy->invalidate(0);
+    printf("-%c %d\n", option, code);
+    return code;
+}
+
 static int run(struct policy_plugin *policy, int argc, char **argv)
 {
     static char *nothing[] = {NULL}, **info, **arguments, **environment; /* kept to the end, as sudo does */
@@ -70,14 +87,16 @@ static int run(struct policy_plugin *policy, int argc, char **argv)
     show("argv", arguments);
     show("env", environment);
     policy->close(0, 0);
+    printf("closed\n");
     return code;
 }
 
 int main(int argc, char **argv)
 {
+    static char agent[256];
     char *settings[] = {(char[]){"progname=sudo"}, (char[]){"plugin_dir=/usr/libexec/sudo/"}, NULL};
     char *user_info[] = {(char[]){"user=alice"}, (char[]){"uid=1000"}, (char[]){"gid=1000"}, (char[]){"pid=1"}, NULL};
-    char *user_env[] = {(char[]){"TERM=xterm"}, (char[]){"ODD=\xff"}, NULL};
+    char *user_env[] = {(char[]){"TERM=xterm"}, (char[]){"ODD=\xff"}, getenv("SSH_AUTH_SOCK") != NULL ? agent : NULL, NULL};
     const char *words = NULL;
     void *plugin = argc <= WORDS ? NULL : dlopen(argv[1], RTLD_NOW);
     struct policy_plugin *policy = plugin == NULL ? NULL : dlsym(plugin, argv[2]);
@@ -86,7 +105,10 @@ int main(int argc, char **argv)
         return 97;
     }
     caller = (uid_t)strtoul(argv[3], NULL, 10);
+    snprintf(agent, sizeof agent, "SSH_AUTH_SOCK=%s", getenv("SSH_AUTH_SOCK") != NULL ? getenv("SSH_AUTH_SOCK") : "");
     int opened = policy->open(SUDO_API_VERSION, converse, print, settings, user_info, user_env, NULL, &words);
     printf("open %d\n", opened);
-    return opened == 1 && run(policy, argc - WORDS, argv + WORDS) == 1 ? 0 : 1;
+    if (opened != 1)
+        return 1;
+    return (argv[WORDS][0] == '-' ? ask(policy, argv[WORDS][1]) : run(policy, argc - WORDS, argv + WORDS)) == 1 ? 0 : 1;
 }
