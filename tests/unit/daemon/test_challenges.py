@@ -379,7 +379,7 @@ async def until(holds: Callable[[], bool]) -> None:
 def waiting(w: World) -> list[str]:
     """The calls whose agent is awaited now."""
     tasks = [task.get_coro() for task in asyncio.all_tasks()]
-    return [str(w) for coroutine in tasks if getattr(coroutine, "__name__", "") == "_outcome" and is_in_agent(coroutine)]
+    return [str(w) for coroutine in tasks if getattr(coroutine, "__name__", "") == "_serve" and is_in_agent(coroutine)]
 
 
 def is_in_agent(coroutine: Any) -> bool:
