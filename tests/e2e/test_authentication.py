@@ -497,23 +497,42 @@ def test_a_missing_part_refuses_people_and_not_root(asked: Lab, file: str) -> No
 AGENT = 'eval "$(ssh-agent)" >/dev/null; trap "ssh-agent -k >/dev/null" EXIT; '
 
 
+KINDS = {"proof": "ed25519", "proof-rsa": "rsa", "proof-ecdsa": "ecdsa"}
+
+
 @pytest.fixture
 def keyed(clean: Lab) -> Iterator[Lab]:
-    """As `asked`, with a key of alice's enrolled."""
-    make = "mkdir -p .ssh && rm -f .ssh/proof* .ssh/other* && cd .ssh && ssh-keygen -q -t ed25519 -N '' -f proof && "
-    clean.run("bash", "-c", make + "ssh-keygen -q -t ed25519 -N '' -f other", user="alice", check=True)
-    key = clean.get("/home/alice/.ssh/proof.pub").strip()
-    with extra_policy(clean, POLICY.replace("KEY", key)):
+    """As `asked`, with a key of alice's of each kind enrolled."""
+    make = "mkdir -p .ssh && rm -f .ssh/proof* .ssh/other* && cd .ssh"
+    for name, kind in {**KINDS, "other": "ed25519"}.items():
+        make += f" && ssh-keygen -q -t {kind} -N '' -f {name}"
+    clean.run("bash", "-c", make, user="alice", check=True)
+    keys = [clean.get(f"/home/alice/.ssh/{name}.pub").strip() for name in KINDS]
+    with extra_policy(clean, POLICY.replace("KEY", '", "'.join(keys))):
         obtain(clean, "agent-proof")
         yield clean
 
 
-def test_an_agent_proves_who_it_is(keyed: Lab) -> None:
+@pytest.mark.parametrize("name", KINDS)
+def test_an_agent_proves_who_it_is(keyed: Lab, name: str) -> None:
     """No password, no question, not even with -n."""
     journal = Journal.from_now(keyed)
-    done = keyed.run("bash", "-c", AGENT + "ssh-add -q .ssh/other .ssh/proof; sudo -n whoami", user="alice")
+    done = keyed.run("bash", "-c", f"{AGENT}ssh-add -q .ssh/other .ssh/{name}; sudo -n whoami", user="alice")
     assert (done.returncode, done.stdout, done.stderr) == (0, "root\n", "")
     until(lambda: journal.find("authentication.succeeded"), "an event")
+
+
+def test_who_waits_for_an_agent_can_give_up(keyed: Lab) -> None:
+    """^C while it hangs: at once, on record, and nothing of the agent's is left open in the daemon."""
+    pid = keyed.run("systemctl", "show", "-P", "MainPID", "jitsudod", check=True).stdout.strip()
+    count = ("bash", "-c", f"ls -l /proc/{pid}/fd | grep -c socket:")
+    before, journal = keyed.run(*count).stdout, Journal.from_now(keyed)
+    stopped = f"{AGENT}ssh-add -q .ssh/proof; kill -STOP $SSH_AGENT_PID; trap : INT"
+    shown = at_terminal(keyed, f"{stopped}; sudo whoami; echo status $?; kill -CONT $SSH_AGENT_PID", ("awaited", None))
+    assert shown.startswith("jitsudo: your SSH agent's answer is awaited\n")
+    assert shown.endswith("jitsudo: interrupted\nstatus 1\n")
+    journal.expect("command.denied", reason="sudo went on without an answer")
+    until(lambda: keyed.run(*count).stdout == before, "the connection's end")
 
 
 REFUSED_AGENTS = {
@@ -524,6 +543,7 @@ REFUSED_AGENTS = {
     "a folder": ("SSH_AUTH_SOCK=/tmp sudo -n whoami", "cannot be reached"),
     "a file": ("SSH_AUTH_SOCK=/etc/passwd sudo -n whoami", "cannot be reached"),
     "too long": ("SSH_AUTH_SOCK=/$(printf %0500d 0) sudo -n whoami", "cannot be reached"),
+    "locked": (AGENT + "ssh-add -q .ssh/proof; printf 'x\\nx\\n' | ssh-add -q -x; sudo -n whoami", "none of the keys"),
     "stopped": (AGENT + "ssh-add -q .ssh/proof; kill -STOP $SSH_AGENT_PID; sudo -n whoami; s=$?;"
                 " kill -CONT $SSH_AGENT_PID; exit $s", "did not answer in time"),
 }  # fmt: skip
