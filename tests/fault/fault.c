@@ -1,7 +1,7 @@
 /*
  * Makes one call of the C library fail: to be preloaded.
- *   FAULT_CALL     the function: malloc calloc realloc strdup asprintf (and vasprintf) socket connect lstat getsockopt fcntl
- *                  poll recv sendmsg read write clock_gettime seteuid
+ *   FAULT_CALL     the function: malloc calloc realloc strdup asprintf (and vasprintf) free socket connect lstat getsockopt
+ *                  fcntl poll recv sendmsg read write clock_gettime seteuid
  *   FAULT_NTH      which of its calls fails, counted from 1
  *   FAULT_ERRNO    how; 0: it does one byte of what it was asked (recv, sendmsg, read, write)
  *   FAULT_ONWARDS  if set, each later call fails too
@@ -224,8 +224,11 @@ EXPORTED void *realloc(void *old, size_t size)
     return taken(made, CALLER);
 }
 
+/* Failing, it forgets about it: what a leak is. */
 EXPORTED void free(void *memory)
 {
+    if (memory != NULL && fails("free", CALLER, NULL))
+        return;
     give_back((uintptr_t)memory);
     __libc_free(memory);
 }
