@@ -15,7 +15,7 @@ from jitsudo.daemon.state import DaemonState
 from jitsudo.errors import Denied, Failed, InvalidValue
 from jitsudo.host import scopes
 from jitsudo.host.ending import End, end_everything
-from jitsudo.host.peer import ancestry, is_running, read_process
+from jitsudo.host.peer import ancestry, is_running, read_status
 from jitsudo.types import GrantId, Moment, SessionId
 
 log = logging.getLogger("jitsudod")
@@ -104,7 +104,7 @@ class Sessions:
         """`sudo -b` goes on in a child of itself: from now on, that one is the session's sudo. Raises Failed."""
         try:
             pidfd = os.pidfd_open(pid)
-            start_time = read_process(pid).start_time
+            start_time = read_status(pid).start_time
         except OSError:
             raise Failed("sudo ended before it got its answer") from None
         loop = asyncio.get_running_loop()

@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from jitsudo import strictjson
 from jitsudo.errors import Failed, InvalidValue
-from jitsudo.host.peer import read_process
+from jitsudo.host.peer import read_status
 from jitsudo.types import Moment, Uid
 
 Proof = Literal["password", "agent"]
@@ -46,15 +46,15 @@ class Place:
 def place_of(uid: Uid, pid: int) -> Place | None:
     """The place of sudo's process `pid`, from the kernel; None where it has none that could be recognised again."""
     try:
-        sid, terminal = read_session(pid)
-        start = _leader_start(sid)
-        if terminal:
-            return Place(uid, sid, start, terminal) if start else None
-        parent = read_process(read_process(pid).parent)
+        sudo = read_status(pid)
+        start = _leader_start(sudo.session)
+        if sudo.terminal:
+            return Place(uid, sudo.session, start, sudo.terminal) if start else None
+        parent = read_status(sudo.parent)
         # Without a leader (it ended, or is outside our pid namespace), a parent inside the session holds its number.
-        if not start and read_session(parent.pid)[0] != sid:
+        if not start and parent.session != sudo.session:
             return None
-        return Place(uid, sid, start, 0, (parent.pid, parent.start_time))
+        return Place(uid, sudo.session, start, 0, (sudo.parent, parent.start_time))
     except (OSError, ValueError):
         return None
 
@@ -62,17 +62,10 @@ def place_of(uid: Uid, pid: int) -> Place | None:
 def _leader_start(sid: int) -> int:
     """In clock ticks since boot, 0 where there is no leader any more."""
     try:
-        leader = read_process(sid)
+        leader = read_status(sid)
     except (OSError, ValueError):
         return 0
     return 0 if leader.ended else leader.start_time
-
-
-def read_session(pid: int) -> tuple[int, int]:
-    """The session and the number of the controlling terminal, 0 without one (proc_pid_stat(5), fields 6 and 7)."""
-    raw = Path(f"/proc/{pid}/stat").read_bytes()
-    fields = raw[raw.rindex(b")") + 2 :].split()
-    return int(fields[3]), int(fields[4]) & 0xFFFF_FFFF
 
 
 class Tickets:

@@ -36,6 +36,17 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
+class Status:
+    """What proc_pid_stat(5) says of a process. `terminal` is the controlling terminal's device number, 0 without one."""
+
+    parent: int
+    session: int
+    terminal: int
+    start_time: int
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
     """Whose a process is. `login_uid` is None where the audit login uid is unset."""
 
@@ -46,12 +57,18 @@ class Credentials:
 
 def read_process(pid: int) -> Process:
     """Raises ProcessLookupError if there is none."""
+    status = read_status(pid)
+    return Process(pid, status.parent, status.start_time, read_cgroup(pid), status.ended)
+
+
+def read_status(pid: int) -> Status:
+    """Raises ProcessLookupError if there is no such process."""
     # The command name in parentheses may hold anything, parentheses and spaces included.
     stat = _read(pid, "stat")
-    after_name = stat[stat.rindex(b")") + 2 :].split()
+    fields = stat[stat.rindex(b")") + 2 :].split(None, 20)
     # A first thread that has ended is shown as a zombie as well, while others of the process run on.
-    ended = after_name[0] in (b"Z", b"X") and int(after_name[17]) <= 1
-    return Process(pid, int(after_name[1]), int(after_name[19]), read_cgroup(pid), ended)
+    ended = fields[0] in (b"Z", b"X") and int(fields[17]) <= 1
+    return Status(int(fields[1]), int(fields[3]), int(fields[4]) & 0xFFFF_FFFF, int(fields[19]), ended)
 
 
 def read_cgroup(pid: int) -> str:
@@ -85,7 +102,11 @@ def _read(pid: int, name: str) -> bytes:
     try:
         descriptor = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return b"".join(iter(lambda: os.read(descriptor, READ_BYTES), b""))
+            # These files are made whole at the first read: one that fills less than its buffer gave all of it (seq_file.c).
+            data = os.read(descriptor, READ_BYTES)
+            if len(data) == READ_BYTES:
+                data += b"".join(iter(lambda: os.read(descriptor, READ_BYTES), b""))
+            return data
         finally:
             os.close(descriptor)
     except (FileNotFoundError, ProcessLookupError):

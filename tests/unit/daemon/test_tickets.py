@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jitsudo.daemon import tickets as module
-from jitsudo.daemon.tickets import MAX_TICKETS, MAX_TICKETS_A_UID, Place, Proof, Tickets, place_of, read_session
+from jitsudo.daemon.tickets import MAX_TICKETS, MAX_TICKETS_A_UID, Place, Proof, Tickets, place_of
 from jitsudo.errors import Failed
+from jitsudo.host.peer import read_status
 from jitsudo.types import Moment, Uid
 
 BOOT = "0123456789abcdef0123456789abcdef"
@@ -256,7 +257,7 @@ def test_a_leader_that_ended_leaves_no_place() -> None:
         assert place_of(Uid(7), pid) is None  # the leader is a zombie
         child.wait()
         assert place_of(Uid(7), pid) is None  # and gone
-        assert read_session(pid)[0] == child.pid
+        assert read_status(pid).session == child.pid
         child.communicate()
 
 

@@ -199,6 +199,14 @@ def test_a_process_that_is_not_there_is_said_so() -> None:
     assert list(ancestry(child.pid)) == []
 
 
+@pytest.mark.parametrize("size", [1, 8, 300])
+def test_what_is_longer_than_one_read_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """As the groups of `status` are, for somebody in thousands of them."""
+    expected = read_process(os.getpid()), read_credentials(os.getpid())
+    monkeypatch.setattr(peer, "READ_BYTES", size)
+    assert (read_process(os.getpid()), read_credentials(os.getpid())) == expected
+
+
 def test_a_zombie_has_a_process_and_is_not_running() -> None:
     """It has ended; only its parent has not asked yet."""
     child = subprocess.Popen(["true"])
