@@ -24,6 +24,7 @@ from jitsudo.types import Moment, SessionId
 log = logging.getLogger("jitsudod")
 LONGEST_SLEEP: Final = 1.0  # seconds; also how soon a clock that was set is noticed
 SHORTEST_SLEEP: Final = 0.1  # however much happens; every time that something ends at is in whole seconds
+GATHER_SECONDS: Final = 0.01  # after a change: whoever waits for it is answered first
 HEARTBEAT_SECONDS: Final = 300.0
 SYNC_SECONDS: Final = 30.0  # between questions whether the clock is synchronised
 
@@ -57,6 +58,7 @@ class Timers:
             await asyncio.sleep(SHORTEST_SLEEP)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._state.change(), self._until_next())
+                await asyncio.sleep(GATHER_SECONDS)
 
     async def _turn(self, now: Moment) -> None:
         await self._mend()
