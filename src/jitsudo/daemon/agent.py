@@ -19,6 +19,7 @@ from jitsudo.grants.sshsig import Reader, string
 
 ANSWER_SECONDS: Final = 5.0  # for what no person is asked for
 TOUCH_SECONDS: Final = 60.0  # for a person to find the security key, or to answer the agent's own question
+PIECE_SECONDS: Final = 0.05  # from one piece of a message to the next: an agent that sends it byte by byte keeps nobody busy
 MAX_MESSAGE_BYTES: Final = 256 * 1024  # what OpenSSH's own agent sends at most
 MAX_IDENTITIES: Final = 2048  # as many as OpenSSH takes
 IDENTITIES, IDENTITIES_ANSWER, SIGN, SIGN_RESPONSE = 11, 12, 13, 14
@@ -142,8 +143,9 @@ class Agent:
 
     async def _receive(self, size: int) -> bytes:
         data = bytearray()
-        # Waiting for each piece gives way to others, even if the next one is there already.
         while len(data) < size:
+            if data:
+                await asyncio.sleep(PIECE_SECONDS)
             await self._ready(to_send=False)
             flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
             try:

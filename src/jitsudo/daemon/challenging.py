@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,12 +22,12 @@ from jitsudo.daemon.state import DaemonState
 from jitsudo.daemon.tickets import Place, Proof, Tickets
 from jitsudo.elevation.options import Options
 from jitsudo.elevation.prompt import password_prompt
-from jitsudo.errors import Denied, InvalidValue, WrongState
+from jitsudo.errors import Denied, InvalidValue, TooMany, WrongState
 from jitsudo.host.journal import CommandFacts
 from jitsudo.host.ledger import Entry
 from jitsudo.policy.model import AgentProof
 from jitsudo.policy.verdict import Challenge, Deny
-from jitsudo.types import Moment, RoleName, UserName
+from jitsudo.types import Moment, RoleName, Uid, UserName
 from jitsudo.wire.calls import AGENT, Answer
 from jitsudo.wire.framing import Json, encode_text
 
@@ -33,6 +35,7 @@ CHALLENGE_SECONDS: Final = 300.0  # for a person to answer
 CONNECTION_SECONDS: Final = 2 * CHALLENGE_SECONDS  # for the front end to say what came of it, so that lateness gets a sentence
 MAX_ROUNDS: Final = 8  # of one question: a proof, some confirmations, and what changed meanwhile
 NONCE_BYTES: Final = 32
+MAX_AGENTS: Final = 64  # of one person's that are awaited at once
 PAM_SERVICE: Final = "jitsudo-sudo"
 PASSWORD_TRIES: Final = 3
 NO_ROLE: Final = RoleName("none")  # of a challenge that no role makes: sudo -v
@@ -100,6 +103,7 @@ class Challenging:
         self._tickets = tickets
         self._refusing = refusing
         self._open: dict[Connection, Question] = {}
+        self._agents: Counter[Uid] = Counter()
 
     def is_open(self, connection: Connection) -> bool:
         """Whether an answer is awaited on this connection."""
@@ -184,7 +188,8 @@ class Challenging:
         if isinstance(challenge.proof, AgentProof):
             if agent is None:
                 raise _no_answer(answer)
-            return await self._ask_agent(context, question, challenge, agent)
+            with self._awaited(question.behind.person.uid):
+                return await self._ask_agent(context, question, challenge, agent)
         if answer.outcome != "proven":
             raise _no_answer(answer)
         self._proven(question, "password", now, leaves_ticket=answer.account is None)
@@ -192,6 +197,17 @@ class Challenging:
             return self._refusing.account(question.facts, answer.account, now)
         question.account_is_good = True  # the stack checked the account right after the password
         return None
+
+    @contextmanager
+    def _awaited(self, uid: Uid) -> Iterator[None]:
+        """Counts an agent of this person's. Raises TooMany."""
+        if self._agents[uid] >= MAX_AGENTS:
+            raise TooMany("too many of your SSH agents are awaited at once", "wait for some to answer")
+        self._agents[uid] += 1
+        try:
+            yield
+        finally:
+            self._agents -= Counter({uid: 1})  # whoever has none is forgotten
 
     async def _ask_agent(self, context: Context, question: Question, challenge: Challenge, agent: Agent) -> Json | None:
         """The proof by the caller's agent. Whatever goes wrong with the agent is a refusal, and never a fault of ours."""
