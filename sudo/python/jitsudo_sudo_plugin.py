@@ -591,8 +591,12 @@ class JitsudoPolicy(sudo.Plugin):
             challenge = challenge_of(reply)
             if challenge is None:
                 break
-            answer, passed, refusal = self._meet(challenge)
-            reply = self._ask("Answer", answer, passed=passed)
+            try:
+                answer, passed, refusal = self._meet(challenge)
+                reply = self._ask("Answer", answer, passed=passed)
+            except Outage as fault:
+                # Who has asked was there: root does not go on past a question.
+                raise Refusal(fault.message, *fault.hints) from fault
             if refusal is not None:
                 raise refusal
             is_checked = is_checked or answer["outcome"] == "proven"
@@ -625,9 +629,6 @@ class JitsudoPolicy(sudo.Plugin):
                 proof.confirm(printable(message, keep="\n"))
                 return {"outcome": "confirmed", "account": None}, {}, None
             raise not_understood(f"challenge {printable(str(kind))[:100]}")
-        except Outage as fault:
-            # Who asks has not failed: root does not go on past a question.
-            raise Refusal(fault.message, *fault.hints) from fault
         except proof.NotProven as fault:
             speaker = SudosOwn if kind == "authenticate" else Refusal
             return {"outcome": fault.outcome, "account": None}, {}, speaker(fault.message, *fault.hints)
