@@ -9,7 +9,7 @@ from jitsudo.daemon.caller import Behind, identify_with
 from jitsudo.daemon.connection import Descriptors
 from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.granting import Granting
-from jitsudo.daemon.passed import caller_cwd
+from jitsudo.daemon.passed import caller_cwd, cwd_by_name
 from jitsudo.daemon.people import LookedUp, look_up
 from jitsudo.daemon.sessions import Sessions
 from jitsudo.daemon.state import DaemonState
@@ -130,6 +130,8 @@ class Asking:
         return secret_parts(grammar_of(policy.policy.grammars, what.path), what.argv)
 
     async def _cwd(self, behind: Behind, descriptors: Descriptors) -> AbsPath:
+        if (name := cwd_by_name(descriptors)) is not None:
+            return name
         try:
             return await self._gate.run(behind.person, lambda: caller_cwd(descriptors))
         except JitsudoError:

@@ -13,6 +13,7 @@ from jitsudo.daemon.connection import Descriptors
 from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.granting import NOBODY, Granting
 from jitsudo.daemon.hints import with_state
+from jitsudo.daemon.passed import caller_cwd
 from jitsudo.daemon.people import LookedUp
 from jitsudo.daemon.server import Context
 from jitsudo.daemon.session import Session
@@ -32,7 +33,7 @@ from jitsudo.wire.framing import Json
 
 log = logging.getLogger("jitsudod")
 
-READY_SECONDS: Final = 2.0
+READY_SECONDS: Final = 2.0  # for which a decision that was not carried out yet still holds
 
 
 @dataclass(slots=True)
@@ -171,6 +172,7 @@ class Judging:
             source = found_source(self._sources, peer) if by_source else UNKNOWN_SOURCE
             with HostWorld(SystemAccounts().by_name, descriptors.get("root"), descriptors.get("cwd")) as world:
                 if asked.options.cwd is None and descriptors.get("cwd") is not None and not world.cwd_is(action.cwd):
+                    caller_cwd(descriptors)  # says so where it was deleted or cannot be seen
                     # In a chroot of the caller's, say: paths would be looked up elsewhere than where the command opens them.
                     raise Denied("the current directory is not what it is called", "change to it by its full name")
                 return evaluate(action, policy, held, host, now, world, replace(circumstances, source=source)), source

@@ -14,6 +14,19 @@ from jitsudo.host.terminal import Terminal
 from jitsudo.types import AbsPath
 
 
+def cwd_by_name(descriptors: Descriptors) -> AbsPath | None:
+    """The name that the kernel has for the caller's current directory; None where it may have been deleted.
+
+    No file system is asked, so nobody waits; nor is it known then whether the directory can still be seen.
+    """
+    descriptor = descriptors.get("cwd")
+    with contextlib.suppress(OSError):
+        path = "" if descriptor is None else os.readlink(f"/proc/self/fd/{descriptor}")
+        if path.startswith("/") and not path.endswith(" (deleted)"):
+            return AbsPath(path)
+    return None
+
+
 def caller_cwd(descriptors: Descriptors) -> AbsPath:
     """The caller's current directory, by the descriptor: a name in a message could be another folder's. Raises Denied."""
     descriptor = descriptors.get("cwd")
