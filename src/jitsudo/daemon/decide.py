@@ -18,7 +18,7 @@ from jitsudo.daemon.challenging import CONNECTION_SECONDS, AccountChallenge, Cha
 from jitsudo.daemon.connection import Connection
 from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.granting import Granting
-from jitsudo.daemon.judging import Judged, Judging, Ready, is_counted
+from jitsudo.daemon.judging import READY_SECONDS, Judged, Judging, Ready, is_counted
 from jitsudo.daemon.listing import Listing
 from jitsudo.daemon.observing import Observing
 from jitsudo.daemon.refreshing import Refreshing
@@ -236,7 +236,8 @@ class Decide:
             reason = "sudo left its scope before the command started: does a PAM stack of sudo's contain pam_systemd?"
             self._sessions.end(session, reason)
             return denied("scope", reason, ("grep pam_systemd /etc/pam.d/sudo /etc/pam.d/common-session*",))
-        gone = await self._who_is_gone(session)
+        is_fresh = self._state.now().boot - session.seen_at <= READY_SECONDS
+        gone = None if is_fresh else await self._who_is_gone(session)
         # A sudo that its caller stopped (SIGSTOP) after the allow must not start its command when the time is over.
         grant = self._state.book.grants[session.grant]
         is_over = grant.state not in (State.ACTIVE, State.USED_UP) or self._state.now().wall >= session.not_after
@@ -254,7 +255,10 @@ class Decide:
         return {"verdict": "allow"}
 
     async def _who_is_gone(self, session: Session) -> str | None:
-        """The account, the person's or the target's, that was deleted or made anew between check and start."""
+        """The account, the person's or the target's, that was deleted or made anew between check and start.
+
+        Asked where that took longer than a decision may wait to be carried out.
+        """
         wanted = [(session.person.name, session.person.uid), (session.run_as, session.run_as_uid)]
 
         def look_up(accounts: Accounts) -> str | None:

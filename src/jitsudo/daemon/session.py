@@ -41,6 +41,7 @@ class Session:
     token_digest: str
     parent: SessionId | None
     run_as_uid: Uid | None = None  # None: of a session that outlived the daemon
+    seen_at: float = float("-inf")  # by the boot clock: when person and target were last found in the user database
     edits: tuple[AbsPath, ...] = ()  # the files of a checked edit
     longest: int = 0  # seconds that other grants of the role may add
     service: str | None = None  # the PAM service, of somebody who came in; None: a command of sudo's
@@ -153,6 +154,7 @@ def new_session(
         token_digest=token_digest(token),
         parent=parent,
         run_as_uid=run_as_uid,
+        seen_at=now.boot,
         edits=edits,
         longest=longest,
         service=service,

@@ -14,6 +14,7 @@ from test_decide import POLICY, World, check, invocation, listing, story
 from test_sessions import World as Runtime
 from test_sessions import story as runtime_story
 
+from jitsudo.daemon import decide
 from jitsudo.daemon.policyloading import PolicyLoading
 from jitsudo.daemon.timers import Timers
 from jitsudo.errors import DocumentRefused
@@ -67,7 +68,7 @@ def started_by(asked: Any) -> tuple[str, dict[str, Any], list[str]]:
 
 
 def test_a_command_starts_while_its_accounts_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A person or a target who was deleted, or made anew, after the check runs nothing."""
+    """A person or a target who was deleted, or made anew, after the check runs nothing once the decision is not fresh."""
 
     async def test(w: World) -> None:
         await w.grant()
@@ -89,6 +90,7 @@ def test_a_command_starts_while_its_accounts_are_there(monkeypatch: pytest.Monke
                     return question(Changed()) if "_who_is_gone" in question.__qualname__ else await real(question)
 
                 monkeypatch.setattr(people, "ask", ask)
+                monkeypatch.setattr(decide, "READY_SECONDS", -1.0)
                 return started_by(asked)
 
             replies = await w.dialogue(check("id"), started)
@@ -96,6 +98,24 @@ def test_a_command_starts_while_its_accounts_are_there(monkeypatch: pytest.Monke
             monkeypatch.setattr(scopes, "is_inside", lambda _session, _pid: True)
             assert replies[1]["parameters"]["code"] == "account", name
             assert name in replies[1]["parameters"]["message"]
+
+    story(test)
+
+
+def test_a_command_that_starts_at_once_waits_for_no_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its accounts were there a moment ago."""
+
+    async def test(w: World) -> None:
+        await w.grant()
+
+        def started(asked: Any) -> Any:
+            async def ask(_question: Any) -> Any:
+                raise AssertionError("the user database was asked")
+
+            monkeypatch.setattr(w.state.people, "ask", ask)
+            return started_by(asked)
+
+        assert verdicts(await w.dialogue(check("id"), started)) == ["allow", "allow"]
 
     story(test)
 
