@@ -157,7 +157,12 @@ enum jitsudo_status jitsudo_call(struct jitsudo *client, const char *method, str
     enum jitsudo_status status = begin(client, method, parameters, descriptors, count, fault);
     if (status != JITSUDO_OK)
         return status;
-    status = jitsudo_hear(client, reply, fault);
+    if (client->options.sent != NULL) {
+        client->options.sent(method, client->options.context);
+        status = jitsudo_wait_anew(client, false, fault);
+    }
+    if (status == JITSUDO_OK)
+        status = jitsudo_hear(client, reply, fault);
     client->broken = status != JITSUDO_OK && status != JITSUDO_REFUSED && status != JITSUDO_DAEMON_FAILED;
     return status;
 }

@@ -63,6 +63,8 @@ struct jitsudo_options {
     unsigned int patience_ms; /* 0: as long as the daemon says that it is at work. Limit of one whole call, or of connecting */
     /* Called about every 100 ms while waiting, and after each signal; true: give up. May be NULL. */
     bool (*tick)(void *context);
+    /* Called once a call is sent, before its answer is awaited: for work to do meanwhile. May be NULL. */
+    void (*sent)(const char *method, void *context);
     /* Called with what is awaited (fit for a terminal), each second that the daemon asks for patience. May be NULL. */
     void (*pending)(const char *awaited, void *context);
     void *context;

@@ -79,7 +79,7 @@ static int print(int kind, const char *format, ...)
     va_end(arguments);
     if (length < 0)
         die("no memory");
-    record(kind == SUDO_CONV_ERROR_MSG ? "error" : "info", text);
+    record(kind == SUDO_CONV_INFO_MSG ? "info" : (kind & SUDO_CONV_PREFER_TTY) != 0 ? "told" : "error", text);
     free(text);
     return length;
 }
@@ -90,10 +90,6 @@ static int converse(int count, const struct sudo_conv_message *messages, struct 
     (void)callback;
     if (count != 1)
         die("one message at a time");
-    if ((messages[0].msg_type & 0xFF) == SUDO_CONV_ERROR_MSG) {
-        record("told", messages[0].msg);
-        return 0;
-    }
     record((messages[0].msg_type & 0xFF) == SUDO_CONV_PROMPT_ECHO_ON ? "asked aloud" : "asked", messages[0].msg);
     if (typed == NULL || typed_count >= json_object_array_length(typed))
         return -1;

@@ -23,8 +23,17 @@ static void show_pending(const char *awaited, void *context)
     told.print(SUDO_CONV_ERROR_MSG, "jitsudo: %s\n", awaited);
 }
 
+/* While the daemon is at work: what PAM loads first takes as long. Nothing is decided by it, and nobody asked. */
+static void begin_early(const char *method, void *context)
+{
+    struct jitsudo_fault unsaid;
+    (void)context;
+    if (strcmp(method, "Check") == 0 && getuid() != 0 && policy.accepted == 0)
+        pam_begin(NULL, &unsaid);
+}
+
 const struct jitsudo_options options = {
-    .folder = JITSUDO_RUN, .owner = JITSUDO_OWNER, .tick = is_given_up, .pending = show_pending};
+    .folder = JITSUDO_RUN, .owner = JITSUDO_OWNER, .tick = is_given_up, .pending = show_pending, .sent = begin_early};
 
 struct json_object *question(void)
 {

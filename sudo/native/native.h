@@ -48,7 +48,7 @@ bool noted(struct jitsudo_fault *why, const char *outcome, const char *hint);
 /* Shows it to the person, and returns 0, which is sudo's no. */
 int say(const struct jitsudo_fault *why);
 /* A line on the terminal if there is one, on standard error otherwise: never in somebody's pipe. */
-void tell(const char *line);
+#define tell(line) told.print(SUDO_CONV_ERROR_MSG | SUDO_CONV_PREFER_TTY, "%s\n", line)
 bool is_set(const char *setting);
 /* The word yes, typed on the terminal itself, where neither `sudo -S` nor an askpass program can say it. */
 bool confirm(const char *message, struct jitsudo_fault *why);

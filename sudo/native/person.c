@@ -27,18 +27,6 @@ int say(const struct jitsudo_fault *why)
     return 0;
 }
 
-void tell(const char *line)
-{
-    char *text = NULL;
-    if (asprintf(&text, "%s\n", line) < 0)
-        return;
-    const struct sudo_conv_message message = {.msg_type = SUDO_CONV_ERROR_MSG | SUDO_CONV_PREFER_TTY, .msg = text};
-    struct sudo_conv_reply reply = {.reply = NULL};
-    told.converse(1, &message, &reply, NULL);
-    free(reply.reply);
-    free(text);
-}
-
 bool is_set(const char *setting)
 {
     const char *value = jitsudo_value(told.settings, setting);
