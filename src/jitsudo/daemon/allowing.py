@@ -119,6 +119,7 @@ class Allowing:
             parent=asked.behind.session.id if asked.behind.session is not None else None,
             edits=verdict.files if verdict.check else (),
             longest=self.renewable(grant),
+            seen_at=asked.seen_at,
         )
 
     def renewable(self, grant: HeldGrant) -> int:

@@ -11,6 +11,7 @@ from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.passed import caller_cwd, cwd_by_name
 from jitsudo.daemon.people import LookedUp, look_up
+from jitsudo.daemon.session import NEVER
 from jitsudo.daemon.sessions import Sessions
 from jitsudo.daemon.state import DaemonState
 from jitsudo.daemon.tickets import Place, place_of
@@ -41,7 +42,7 @@ from jitsudo.wire.calls import Check
 class Asked:
     """One action as it was asked for. `place`: where the person sits, for their tickets. `source`: whence, once looked up.
 
-    `looked_up`: everybody whom the person's grants name.
+    `looked_up`: everybody whom the person's grants name. `seen_at`: when, by the boot clock, the user database was asked.
     """
 
     check: Check
@@ -54,6 +55,7 @@ class Asked:
     secrets: Parts
     source: str | None = None
     looked_up: LookedUp = field(default_factory=dict)
+    seen_at: float = NEVER
 
     @property
     def facts(self) -> CommandFacts:
@@ -95,11 +97,13 @@ class Asking:
             named = self._granting.named_in(uid)
             return lambda accounts: (resolve_target(options, caller, accounts), look_up(accounts, named))
 
+        began = self._state.now()
         behind, (target, looked_up) = await identify_with(
             peer, check.invocation, self._state.people, self._sessions, also
         )
         cwd = await self._cwd(behind, descriptors)
-        return replace(self.typed(check, behind, target, options, cwd, peer.pid), looked_up=looked_up)
+        asked = self.typed(check, behind, target, options, cwd, peer.pid)
+        return replace(asked, looked_up=looked_up, seen_at=began.boot)
 
     def typed(
         self, check: Check, behind: Behind, target: Target, options: Options, cwd: AbsPath, pid: int

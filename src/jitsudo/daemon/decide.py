@@ -18,7 +18,7 @@ from jitsudo.daemon.challenging import CONNECTION_SECONDS, AccountChallenge, Cha
 from jitsudo.daemon.connection import Connection
 from jitsudo.daemon.gate import Gate
 from jitsudo.daemon.granting import Granting
-from jitsudo.daemon.judging import READY_SECONDS, Judged, Judging, Ready, is_counted
+from jitsudo.daemon.judging import Judged, Judging, Ready, is_counted
 from jitsudo.daemon.listing import Listing
 from jitsudo.daemon.observing import Observing
 from jitsudo.daemon.refreshing import Refreshing
@@ -39,6 +39,7 @@ from jitsudo.types import Moment
 from jitsudo.wire.calls import Admit, Answer, Check, Edited, Invalidate, ListCommands, SessionCall, Validate
 from jitsudo.wire.framing import Json
 
+SEEN_SECONDS: Final = 0.1  # for which somebody who was just found in the user database is there without being looked up again
 MAX_PURPOSE_CHARS: Final = 500  # of a command line, where it is said what somebody proved who they are for
 
 
@@ -236,8 +237,8 @@ class Decide:
             reason = "sudo left its scope before the command started: does a PAM stack of sudo's contain pam_systemd?"
             self._sessions.end(session, reason)
             return denied("scope", reason, ("grep pam_systemd /etc/pam.d/sudo /etc/pam.d/common-session*",))
-        is_fresh = self._state.now().boot - session.seen_at <= READY_SECONDS
-        gone = None if is_fresh else await self._who_is_gone(session)
+        is_seen = self._state.now().boot - session.seen_at <= SEEN_SECONDS
+        gone = None if is_seen else await self._who_is_gone(session)
         # A sudo that its caller stopped (SIGSTOP) after the allow must not start its command when the time is over.
         grant = self._state.book.grants[session.grant]
         is_over = grant.state not in (State.ACTIVE, State.USED_UP) or self._state.now().wall >= session.not_after
@@ -257,7 +258,7 @@ class Decide:
     async def _who_is_gone(self, session: Session) -> str | None:
         """The account, the person's or the target's, that was deleted or made anew between check and start.
 
-        Asked where that took longer than a decision may wait to be carried out.
+        Where sudo went on without delay, the answer of a moment ago is the answer of now.
         """
         wanted = [(session.person.name, session.person.uid), (session.run_as, session.run_as_uid)]
 

@@ -18,6 +18,7 @@ from jitsudo.policy.verdict import ExpiryTerms
 from jitsudo.types import AbsPath, GrantId, Moment, Person, RoleName, SessionId, Uid, UserName
 from jitsudo.wire.fields import Fields
 
+NEVER: Final = float("-inf")
 LAST_RESORT_SECONDS: Final = 60  # after the session's longest possible end, systemd ends the scope by itself
 
 
@@ -41,7 +42,7 @@ class Session:
     token_digest: str
     parent: SessionId | None
     run_as_uid: Uid | None = None  # None: of a session that outlived the daemon
-    seen_at: float = float("-inf")  # by the boot clock: when person and target were last found in the user database
+    seen_at: float = NEVER  # by the boot clock: until when person and target were certainly in the user database
     edits: tuple[AbsPath, ...] = ()  # the files of a checked edit
     longest: int = 0  # seconds that other grants of the role may add
     service: str | None = None  # the PAM service, of somebody who came in; None: a command of sudo's
@@ -125,6 +126,7 @@ def new_session(
     edits: tuple[AbsPath, ...] = (),
     longest: int = 0,
     service: str | None = None,
+    seen_at: float = NEVER,
 ) -> tuple[Session, str]:
     """A session that is not open yet, and the token that proves it. Raises Failed if sudo has gone already.
 
@@ -154,7 +156,7 @@ def new_session(
         token_digest=token_digest(token),
         parent=parent,
         run_as_uid=run_as_uid,
-        seen_at=now.boot,
+        seen_at=seen_at,
         edits=edits,
         longest=longest,
         service=service,
