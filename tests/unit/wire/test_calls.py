@@ -9,7 +9,7 @@ import pytest
 
 from jitsudo.errors import InvalidValue, LedgerDamaged, PolicyInvalid, ProtocolViolation
 from jitsudo.wire import calls
-from jitsudo.wire.calls import CONTROL, DECIDE, Call, Check, Invocation, ListCommands, SessionCall
+from jitsudo.wire.calls import CONTROL, DECIDE, Answer, Call, Check, Invocation, ListCommands, SessionCall
 from jitsudo.wire.fields import MAX_ITEMS, Fields
 from jitsudo.wire.framing import decode_frame, encode_frame
 
@@ -181,3 +181,34 @@ def test_pending_says_that_more_is_to_come() -> None:
     """The one reply that is not the last."""
     assert calls.pending("x") == {"parameters": {"pending": "x"}, "continues": True}
     assert calls.reply({"a": 1}) == {"parameters": {"a": 1}}
+
+
+ANSWERS: list[tuple[dict[str, object], Answer | None]] = [
+    ({"outcome": "proven"}, Answer("proven")),
+    ({"outcome": "proven", "account": "locked"}, Answer("proven", "locked")),
+    ({"outcome": "declined", "account": None, "descriptors": None}, Answer("declined")),
+    ({"outcome": "unavailable", "descriptors": []}, Answer("unavailable")),
+    ({"outcome": "connected", "descriptors": ["agent"]}, Answer("connected", None, ("agent",))),
+    ({"outcome": "connected"}, None),
+    ({"outcome": "connected", "descriptors": []}, None),
+    ({"outcome": "connected", "descriptors": ["cwd"]}, None),
+    ({"outcome": "connected", "descriptors": ["agent", "agent"]}, None),
+    ({"outcome": "connected", "descriptors": "agent"}, None),
+    ({"outcome": "connected", "descriptors": ["agent"], "account": "locked"}, None),
+    ({"outcome": "proven", "descriptors": ["agent"]}, None),
+    ({"outcome": "confirmed", "account": "locked"}, None),
+    ({"outcome": "signed"}, None),
+    ({"outcome": "proven", "signature": None}, None),
+    ({"outcome": None}, None),
+    ({}, None),
+]
+
+
+@pytest.mark.parametrize(("parameters", "answer"), ANSWERS)
+def test_an_answer_is_one_of_a_few(parameters: dict[str, object], answer: Answer | None) -> None:
+    """The agent's connection comes with its outcome and with no other, and what is said of an account with a proof."""
+    if answer is not None:
+        assert Answer.parse(parameters) == answer
+        return
+    with pytest.raises(InvalidValue):
+        Answer.parse(parameters)
