@@ -24,6 +24,13 @@ class Fields:
     def _take(self, name: str) -> object:
         return self._left.pop(name, None)
 
+    def _is_absent(self, name: str) -> bool:
+        """Whether the field is missing or null; a null is taken away."""
+        if self._left.get(name) is not None:
+            return False
+        self._left.pop(name, None)
+        return True
+
     def _required(self, name: str) -> object:
         value = self._take(name)
         if value is None:
@@ -44,7 +51,7 @@ class Fields:
         return value
 
     def optional_integer(self, name: str) -> int | None:
-        return None if self._left.get(name) is None else self.integer(name)
+        return None if self._is_absent(name) else self.integer(name)
 
     def boolean(self, name: str, default: bool | None = None) -> bool:
         value = self._take(name) if default is not None else self._required(name)
@@ -55,7 +62,7 @@ class Fields:
         return value
 
     def texts(self, name: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
-        if default is not None and self._left.get(name) is None:
+        if default is not None and self._is_absent(name):
             return default
         value = self._required(name)
         if not isinstance(value, list) or len(value) > MAX_ITEMS:

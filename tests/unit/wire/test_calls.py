@@ -212,3 +212,11 @@ def test_an_answer_is_one_of_a_few(parameters: dict[str, object], answer: Answer
         return
     with pytest.raises(InvalidValue):
         Answer.parse(parameters)
+
+
+def test_null_is_as_good_as_nothing_where_a_field_may_be_missing() -> None:
+    """A field that is null is not an unknown one."""
+    for given in ({}, {"number": None, "texts": None}):
+        fields = Fields(given, "x")
+        assert (fields.optional_integer("number"), fields.texts("texts", ("a",))) == (None, ("a",))
+        fields.done()
