@@ -88,7 +88,6 @@ class Daemon:
     granting: Granting
     sessions: Sessions
     approving: Approving
-    gate: Gate
     decide: Decide
     control: Control
     feed: JournalFeed
@@ -123,7 +122,7 @@ class Daemon:
             state, granting, sessions, approving, loading, sources=sources, gate=gate, observations=observations
         )
         feed = JournalFeed(lambda: state.ledger)
-        return cls(state, people, manager, granting, sessions, approving, gate, decide, control, feed)
+        return cls(state, people, manager, granting, sessions, approving, decide, control, feed)
 
     async def stop(self) -> None:
         """Sessions go on without the daemon."""
@@ -134,7 +133,6 @@ class Daemon:
         self.feed.close()
         self.state.ledger.close()
         self.decide.close()
-        self.gate.close()
         self.people.close()
         await self.manager.close()
 

@@ -249,7 +249,6 @@ async def a_world() -> AsyncIterator[World]:
             await asyncio.gather(*tasks, return_exceptions=True)
             sessions.close()
             decide.close()
-            gate.close()
             state.ledger.close()
             people.close()
 
