@@ -36,6 +36,7 @@ extern struct policy {
     unsigned long accepted;
     int executable; /* an O_PATH descriptor of the program that the daemon was shown, else -1 */
     struct jitsudo_terms kept[KEPT];
+    char **environment; /* the command's, to which sudo itself has no pointer any more when it ends */
 } policy;
 
 /* person.c: what is said and asked on the terminal, and signals. What fails says why in *why, and returns false. */

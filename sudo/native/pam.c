@@ -239,7 +239,7 @@ bool pam_add_environment(char ***env, struct jitsudo_fault *why)
             joined[count++] = *item;
     }
     free(added);
-    *env = joined;
+    policy.environment = *env = joined;
     return true;
 }
 
