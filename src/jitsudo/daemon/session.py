@@ -12,7 +12,7 @@ from typing import Final
 from jitsudo.errors import Failed
 from jitsudo.grants.model import SESSION_ENTROPY_BYTES, new_session_id
 from jitsudo.host import scopes
-from jitsudo.host.peer import read_cgroup, read_process
+from jitsudo.host.peer import read_cgroup, read_status
 from jitsudo.host.terminal import Terminal
 from jitsudo.policy.verdict import ExpiryTerms
 from jitsudo.types import AbsPath, GrantId, Moment, Person, RoleName, SessionId, Uid, UserName
@@ -135,8 +135,9 @@ def new_session(
     token = secrets.token_hex(16)
     try:
         pidfd = os.pidfd_open(pid)
-        sudo = read_process(pid)
+        sudo = read_status(pid)
         caller_cgroup = read_cgroup(sudo.parent)
+        login_scope = _scope_of_login(read_cgroup(pid), caller_cgroup) if service is not None else ""
     except OSError:
         raise Failed("sudo ended before it got its answer") from None
     session = Session(
@@ -160,7 +161,7 @@ def new_session(
         edits=edits,
         longest=longest,
         service=service,
-        login_scope=_scope_of_login(sudo.cgroup, caller_cgroup) if service is not None else "",
+        login_scope=login_scope,
     )
     return session, token
 
