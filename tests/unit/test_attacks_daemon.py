@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import os
 import socket
 import struct
 import time
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from jitsudo.daemon.agent import Agent, Unproven
 from jitsudo.daemon.connection import Connection
+from jitsudo.daemon.disposal import THREADS, Disposal
 from jitsudo.daemon.server import Context, Handler, Interface, Limits, Server
 from jitsudo.wire.calls import CONTROL
 from jitsudo.wire.framing import Json
@@ -148,3 +151,117 @@ def test_whoever_makes_closing_wait_has_fewer_connections_meanwhile(tmp_path: Pa
             return server._open.total()
 
     assert asyncio.run(attack()) == 1
+
+
+def sunk(descriptor: int) -> int:
+    """A socket in whose queue alone that descriptor is from now on: whoever closes the last of it closes both."""
+    ours, kept = socket.socketpair()
+    ours.sendmsg([b"x"], rights(descriptor))
+    ours.close()
+    return kept.detach()
+
+
+def as_urgent(connection: socket.socket, descriptor: int) -> None:
+    """Send a descriptor, which is closed here, along with urgent data (unix(7), Linux 5.15)."""
+    try:
+        connection.sendmsg([b"x"], rights(descriptor), socket.MSG_OOB)
+    except OSError as error:
+        pytest.skip(f"this kernel has no urgent data on unix sockets: {error}")
+    finally:
+        os.close(descriptor)
+
+
+def test_a_descriptor_that_comes_with_urgent_data_keeps_nobody_else_waiting(tmp_path: Path) -> None:
+    """Reading past urgent data, the kernel would close what came with it on the event loop."""
+
+    async def attack() -> bytes:
+        async with serving(tmp_path / "s"):
+            theirs, _peer = lingering()
+            hidden = sunk(theirs.fileno())
+            theirs.close()
+            attacker = connected(tmp_path / "s")
+            as_urgent(attacker, hidden)
+            await asyncio.sleep(0.2)
+            attacker.close()
+            return await asyncio.wait_for(answered(tmp_path / "s"), SOON)
+
+    began = time.monotonic()
+    assert b"true" in asyncio.run(attack())
+    assert time.monotonic() - began < LINGER_SECONDS - 1
+
+
+def test_an_agents_urgent_data_keeps_nobody_waiting() -> None:
+    """The same, of a caller's SSH agent."""
+
+    async def attack() -> str:
+        ours, theirs = socket.socketpair()
+        lingers, _peer = lingering()
+        hidden = sunk(lingers.fileno())
+        lingers.close()
+        as_urgent(theirs, hidden)
+        agent = Agent(ours.detach())
+        with pytest.raises(Unproven) as refusal:
+            await agent.prove([b""], b"", is_quiet=True, wait_for=lambda _: None)
+        Disposal().let_go(*agent.detach())
+        theirs.close()
+        return refusal.value.message
+
+    began = time.monotonic()
+    assert "not understood" in asyncio.run(attack())
+    assert time.monotonic() - began < LINGER_SECONDS - 1
+
+
+def test_descriptors_in_a_queue_do_not_pile_up_while_one_is_closed() -> None:
+    """Thousands behind one that takes long would leave the daemon without any for others."""
+
+    async def attack() -> int:
+        had = len(os.listdir("/proc/self/fd"))
+        ours, theirs = socket.socketpair()
+        lingers, _peer = lingering()
+        theirs.sendmsg([b"x"], rights(lingers.fileno()))
+        lingers.close()
+        with open("/dev/null", "rb") as null:
+            for _ in range(12):
+                theirs.sendmsg([b"x"], rights(*[null.fileno()] * 253))
+        Disposal().let_go(ours, [])
+        await asyncio.sleep(0.3)
+        held = len(os.listdir("/proc/self/fd")) - had
+        theirs.close()
+        return held
+
+    assert asyncio.run(attack()) < 300
+
+
+def test_connections_that_wait_to_be_closed_hold_one_descriptor_each() -> None:
+    """However many come after those that keep all the threads waiting."""
+
+    async def attack() -> int:
+        disposal, peers = Disposal(), []
+        for _ in range(THREADS):
+            ours, theirs = socket.socketpair()
+            lingers, peer = lingering()
+            theirs.sendmsg([b"x"], rights(lingers.fileno()))
+            lingers.close()
+            disposal.let_go(ours, [])
+            peers += [theirs, peer]
+        await asyncio.sleep(0.3)
+        had = len(os.listdir("/proc/self/fd"))
+        for _ in range(5):
+            ours, theirs = socket.socketpair()
+            theirs.sendmsg([b"x"], rights(*[peers[0].fileno()] * 100))
+            theirs.close()
+            disposal.let_go(ours, [])
+        return len(os.listdir("/proc/self/fd")) - had
+
+    assert asyncio.run(attack()) == 5
+
+
+def test_what_lies_in_a_queue_without_descriptors_is_let_go_at_once() -> None:
+    """Nobody who sends only bytes waits for a thread."""
+
+    async def let_go() -> bool:
+        ours, theirs = socket.socketpair()
+        theirs.sendall(b"x" * 100_000)
+        return Disposal().let_go(ours, []).done() and ours.fileno() == -1
+
+    assert asyncio.run(let_go())

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
-from jitsudo.daemon.disposal import ANCILLARY_BYTES, rights
+from jitsudo.daemon.disposal import ANCILLARY_BYTES, rights, take_in_order
 from jitsudo.errors import InvalidValue
 from jitsudo.grants.sshsig import Reader, string
 
@@ -64,6 +64,7 @@ class Agent:
             self._socket.close()
             raise InvalidValue("Answer: the agent's descriptor is not a Unix stream socket")
         self._socket.setblocking(False)
+        take_in_order(self._socket)
         self._received: list[int] = []
 
     def detach(self) -> tuple[socket.socket, list[int]]:

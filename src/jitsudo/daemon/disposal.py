@@ -2,7 +2,8 @@
 
 A TCP socket with SO_LINGER and unsent data does (socket(7)), and so does a file of somebody's own FUSE. Both may come over a
 unix socket from anybody who can connect, asked for or not, and the kernel closes what is still in the queue of a socket
-together with it. So a connection is shut down, emptied, and closed here at once only if nothing came with it.
+together with it. So a connection is shut down, emptied, and closed here at once only if nothing came with it. Nor are those in
+its queue taken before they are closed: whoever keeps all threads waiting holds one descriptor here for each connection.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ MAX_RIGHTS: Final = 253  # the kernel's SCM_MAX_FD: with less room it would clos
 ANCILLARY_BYTES: Final = socket.CMSG_SPACE(MAX_RIGHTS * array.array("i").itemsize)
 READ_BYTES: Final = 65_536
 THREADS: Final = 8  # only those who send what nobody asked for ever wait for one
+
+
+def take_in_order(connection: socket.socket) -> None:
+    """Urgent data counts as any other: the kernel would drop it on the way, and close what came with it, in our thread."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
 
 
 def rights(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
@@ -43,8 +49,8 @@ class Disposal:
         """Close a connection, what came with it and what is still in its queue; done when all of it is closed."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        descriptors = [*descriptors, *_rest(connection)]
-        if not descriptors:
+        _shut(connection)
+        if not descriptors and _is_emptied(connection):
             connection.close()
             done.set_result(None)
             return done
@@ -70,29 +76,48 @@ class Disposal:
                     self._running -= 1
                     return
                 connection, descriptors, done = self._work.popleft()
-            for descriptor in descriptors:
+            while descriptors or (descriptors := _next(connection)):
                 with contextlib.suppress(OSError):  # the descriptor is gone whatever close(2) says
-                    os.close(descriptor)
+                    os.close(descriptors.pop())
             connection.close()
             with contextlib.suppress(RuntimeError):  # the daemon has stopped meanwhile
                 loop.call_soon_threadsafe(_settle, done)
 
 
-def _rest(connection: socket.socket) -> list[int]:
-    """The descriptors in a connection's queue, to which nobody can add afterwards."""
-    found: list[int] = []
+def _shut(connection: socket.socket) -> None:
+    """Nobody can add to its queue any more."""
     connection.setblocking(False)
     with contextlib.suppress(OSError):  # the peer may have gone; what it sent is still there
         connection.shutdown(socket.SHUT_RD)
+
+
+def _is_emptied(connection: socket.socket) -> bool:
+    """Take what is in a connection's queue, if no descriptors are; False at the first of them, which stays there."""
+    while True:
+        try:
+            data, _, flags, _ = connection.recvmsg(READ_BYTES, 0, socket.MSG_PEEK)
+            if flags & socket.MSG_CTRUNC:
+                return False
+            if not data:
+                return True
+            connection.recv(len(data))
+        except ConnectionResetError:
+            continue  # said once, before what is in the queue
+        except OSError:
+            return True
+
+
+def _next(connection: socket.socket) -> list[int]:
+    """The next descriptors in a connection's queue, none where there are no more."""
     while True:
         try:
             data, ancillary, _, _ = connection.recvmsg(READ_BYTES, ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
-            continue  # said once, before what is in the queue
+            continue
         except OSError:
-            return found
-        found += rights(ancillary)
-        if not data and not ancillary:
+            return []
+        found = rights(ancillary)
+        if found or not data:
             return found
 
 

@@ -14,7 +14,7 @@ from typing import Final, Protocol, cast
 
 from jitsudo import __version__
 from jitsudo.daemon.connection import Connection, Descriptors
-from jitsudo.daemon.disposal import Disposal
+from jitsudo.daemon.disposal import Disposal, take_in_order
 from jitsudo.daemon.people import ASKING, begin_call
 from jitsudo.errors import Internal, InvalidValue, JitsudoError, ProtocolViolation, TooMany
 from jitsudo.host.peer import Peer, identify
@@ -144,6 +144,7 @@ class Server:
     def _accept(self, accepted: socket.socket) -> None:
         peer: Peer | None = None
         accepted.setblocking(False)
+        take_in_order(accepted)
         try:
             peer = identify(accepted)
             person = self.person_of(peer)
