@@ -3,6 +3,7 @@
  * The daemon decides; this obeys. Anything but one exact "allow" is a failure, of the code that pam(3) has for it, never
  * PAM_IGNORE. Where the daemon cannot be asked, root outside a session is let in, and that is logged: nobody else.
  * Tested in tests/unit/test_pam_module.py and, with the real programs, in tests/e2e/test_pam.py; see pam_jitsudo(8). */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

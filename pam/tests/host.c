@@ -1,6 +1,7 @@
 /* A program that uses PAM, for tests: it calls the functions that it is told to, and prints what each returned.
  *   host CONFDIR SERVICE USER|- RUSER|- answer|fail|absent REAL_UID FUNCTION...
  * What the conversation is told is printed as "said TEXT". */
+#define _GNU_SOURCE
 #include <grp.h>
 #include <security/pam_appl.h>
 #include <stdio.h>
