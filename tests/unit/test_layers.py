@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -90,3 +91,16 @@ def test_the_sudo_plugin_uses_the_standard_library_alone() -> None:
 def test_no_module_has_a_second_job(path: Path) -> None:
     """A module past 400 lines has two jobs."""
     assert len(path.read_text().splitlines()) <= 420
+
+
+def lines_of_code(path: Path) -> int:
+    """Lines of a C file without comments and blank ones, directives included."""
+    argv = ["gcc", "-fpreprocessed", "-dD", "-E", "-P", path]
+    return len(subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines())
+
+
+def test_the_native_plugin_stays_small() -> None:
+    """What runs in set-user-ID sudo forwards and obeys, in less than 900 lines of code with its PAM part (docs/adr/0020)."""
+    files = sorted((SRC.parents[1] / "sudo" / "native").glob("*.[ch]"))
+    assert {"native.h", "pam.c", "plugin.c"} <= {path.name for path in files}
+    assert sum(map(lines_of_code, files)) < 900
