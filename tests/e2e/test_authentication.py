@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pexpect
 import pytest
@@ -540,6 +541,7 @@ REFUSED_AGENTS = {
     "empty": (AGENT + "sudo -n whoami", "none of the keys"),
     "another key": (AGENT + "ssh-add -q .ssh/other; sudo -n whoami", "none of the keys"),
     "a socket of root's": ("SSH_AUTH_SOCK=/run/jitsudo/decide sudo -n whoami", "cannot be reached"),
+    "the daemon itself": ("SSH_AUTH_SOCK=/run/jitsudo/control sudo -n whoami", "SSH agent"),
     "a folder": ("SSH_AUTH_SOCK=/tmp sudo -n whoami", "cannot be reached"),
     "a file": ("SSH_AUTH_SOCK=/etc/passwd sudo -n whoami", "cannot be reached"),
     "too long": ("SSH_AUTH_SOCK=/$(printf %0500d 0) sudo -n whoami", "cannot be reached"),
@@ -557,6 +559,25 @@ def test_an_agent_that_cannot_prove_it_is_refused(keyed: Lab, name: str) -> None
     assert (done.returncode, done.stdout) == (1, "")
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+HOSTILE = Path(__file__).parent / "data" / "hostile_agent.py"
+HOSTILE_WORDS = {"flood": "not understood", "dribble": "did not answer in time", "descriptors": "not understood"}
+
+
+@pytest.mark.parametrize("kind", HOSTILE_WORDS)
+def test_a_hostile_agent_holds_up_nobody(keyed: Lab, kind: str) -> None:
+    """It proves nothing, and the daemon serves others meanwhile: also while what it sent is being closed."""
+    keyed.put("/srv/hostile.py", HOSTILE.read_text())
+    script = (
+        f"cd $(mktemp -d); python3 /srv/hostile.py {kind} $PWD/agent > began & while ! [ -s began ]; do sleep 0.1; done\n"
+        "SSH_AUTH_SOCK=$PWD/agent sudo -n whoami & sudo=$!; s=$(date +%s%N); sleep 0.5; sudo -n -l > listed; e=$(date +%s%N)\n"
+        "wait $sudo; r=$?; kill %1; [ -s listed ] || exit 9; echo $(( (e - s) / 1000000 )); exit $r"
+    )
+    done = keyed.run("bash", "-c", script, user="alice", timeout=40)
+    assert done.returncode == 1, done.stderr
+    assert HOSTILE_WORDS[kind] in done.stderr
+    assert int(done.stdout) < 4000
 
 
 # The word yes.
