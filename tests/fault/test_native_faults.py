@@ -22,11 +22,11 @@ ALLOW: dict[str, Any] = {
     "argv": ["/usr/bin/id", {"base64": "/w=="}], "env": ["PATH=/usr/bin", "HOME=/root"], "code": None, "message": None,
     "hints": None,
 }  # fmt: skip
-NOTHING: dict[str, Any] = {"service": None, "user": None, "prompt": None, "tries": None, "keys": None, "nonce": None}
+NOTHING: dict[str, Any] = {"service": None, "user": None, "prompt": None, "overrides": None, "tries": None}
 PASSWORD = {
     "verdict": "challenge", "challenge": {
         **NOTHING, "kind": "authenticate", "message": "prove it", "service": "jitsudo-sudo", "user": "alice",
-        "prompt": "Password of alice: ", "tries": 2,
+        "prompt": "Password of alice: ", "overrides": False, "tries": 2,
     },
 }  # fmt: skip
 ACCOUNT = {
@@ -50,11 +50,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "cgroup").write_text("0::/jitsudo.slice/S-ZZZZZZZZ.scope\n")
     (made / "pam.d").mkdir()
     (made / "pam.d" / "jitsudo-sudo").touch()
-    named = {
-        "RUN": f'"{made}/run"', "OWNER": str(os.getuid()), "CGROUP": f'"{made}/cgroup"', "LOG": f'"{made}/log"',
-        "SUDO_CONF": f'"{made}/sudo.conf"', "PAM_FOLDERS": f'"{made}/pam.d"',
-    }  # fmt: skip
-    build("sudo/native", made, "CPPFLAGS=" + " ".join(f"-DJITSUDO_{key}='{value}'" for key, value in named.items()))
+    build("sudo/conformance", made, f"FOLDER={made}", f"OWNER={os.getuid()}", f"{made}/jitsudo_native.so")
     return made
 
 

@@ -31,7 +31,7 @@ ALLOW = answer({
 STARTED = answer({"verdict": "allow"})
 PASSWORD = answer({
     "verdict": "challenge", "challenge": {
-        "service": "jitsudo-sudo", "user": "alice", "prompt": "Password of alice: ", "tries": 2, "keys": None, "nonce": None,
+        "service": "jitsudo-sudo", "user": "alice", "prompt": "Password of alice: ", "overrides": False, "tries": 2,
         "kind": "authenticate", "message": "prove it",
     },
 })  # fmt: skip
@@ -50,13 +50,11 @@ def built(tmp_path_factory: pytest.TempPathFactory, sanitize: str) -> Path:
     for service in ("su", "sshd"):
         lines = [f"{kind} required {stack}\n" for kind in ("auth", "account", "session", "password")]
         (made / "pam.d" / service).write_text("".join(lines))
-    named = {"RUN": f'"{made}/run"', "OWNER": "0", "CGROUP": f'"{made}/cgroup"', "LOG": f'"{made}/log"'}
-    named |= {"SUDO_CONF": f'"{made}/sudo.conf"', "PAM_FOLDERS": f'"{made}/pam.d"'}
     for part in ("pam", "sudo"):
         (made / part).mkdir()
     build("pam", made / "pam", f"SANITIZE={sanitize}")
-    defined = "CPPFLAGS=" + " ".join(f"-DJITSUDO_{key}='{value}'" for key, value in named.items())
-    build("sudo/native", made / "sudo", f"SANITIZE={sanitize}", defined)
+    plugin = made / "sudo" / "jitsudo_native.so"
+    build("sudo/conformance", made / "sudo", f"FOLDER={made}", "OWNER=0", f"SANITIZE={sanitize}", str(plugin))
     build("tests/fault", made, f"CFLAGS=-O1 -g {sanitize}", f"{made}/pam_host", f"{made}/sudo_host")
     return made
 
