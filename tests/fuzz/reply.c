@@ -49,9 +49,22 @@ static void check_writer(struct json_object *value)
     free(text);
 }
 
+/* json-c takes a pair of escapes for a character whose lower 16 bits are a surrogate's, such as U+1DA00 (\ud836\ude00), for half
+ * a pair, and reads U+FFFD. */
+static bool is_misread(const char *bytes, size_t size)
+{
+    for (size_t i = 0; i + 6 <= size; i++)
+        if (memcmp(bytes + i, "\\u", 2) == 0 && (bytes[i + 2] | 0x20) == 'd' && strchr("89abAB", bytes[i + 3]) != NULL &&
+            strchr("37bfBF", bytes[i + 4]) != NULL && strchr("67", bytes[i + 5]) != NULL)
+            return true;
+    return false;
+}
+
 /* What this parser takes, somebody else's lenient one takes as the same. */
 static void check_meaning(const char *bytes, size_t size, struct json_object *value)
 {
+    if (is_misread(bytes, size))
+        return;
     struct json_tokener *lenient = json_tokener_new_ex(JITSUDO_MAX_DEPTH + 2);
     claim(lenient != NULL, "there is memory");
     json_tokener_set_flags(lenient, JSON_TOKENER_VALIDATE_UTF8);
