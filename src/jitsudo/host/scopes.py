@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from jeepney import DBusAddress, DBusErrorResponse, MessageType, Properties, new_method_call
 from jeepney.io.asyncio import DBusRouter, open_dbus_connection
+from jeepney.io.common import RouterClosed
 
 from jitsudo.errors import Failed, InvalidValue
 from jitsudo.host.peer import read_cgroup
@@ -122,13 +123,15 @@ class SystemManager:
         try:
             async with asyncio.timeout(BUS_SECONDS):
                 router = await self._connected()
-                answer = await router.send_and_get_reply(message)
+                # The router ends at a reply for somebody who was cancelled: whoever gives up does so without its knowledge.
+                answer = await asyncio.shield(router.send_and_get_reply(message))
                 if answer.header.message_type is MessageType.error:
                     raise DBusErrorResponse(answer)
                 return answer.body
         except DBusErrorResponse as error:
             raise Failed(f"systemd refused: {error}") from None
-        except (OSError, EOFError, RuntimeError, TimeoutError, asyncio.CancelledError) as error:
+        except (OSError, EOFError, RuntimeError, RouterClosed, KeyError, TimeoutError, asyncio.CancelledError) as error:
+            # KeyError: what a call gets whose router ends while it waits
             if isinstance(error, asyncio.CancelledError) and (task := asyncio.current_task()) and task.cancelling():
                 raise
             await self.close()
