@@ -93,9 +93,7 @@ class Sessions:
         self._live[session.id] = session
         prepared = self._prepared.pop(session.id, None)
         try:
-            if prepared is not None and scopes.is_inside(session.id, session.pid):
-                prepared.cancel()  # it would only look once more
-            elif not session.login_scope:
+            if not session.login_scope:
                 await (prepared or self._start_scope(session, now))
         except BaseException:  # cancelled, too: the scope is not to be taken for a session; raised again
             self._forget(session)

@@ -331,35 +331,6 @@ def test_what_was_prepared_is_no_session_until_it_is_opened(tmp_path: Path, monk
     story(tmp_path, test)
 
 
-def test_a_prepared_scope_that_sudo_is_in_already_is_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nor is anything left that looks at it."""
-
-    async def test(w: World) -> None:
-        grant, child = await w.granted(), w.spawn()
-        started, cancelled = asyncio.Event(), asyncio.Event()
-
-        async def start_scope(*_: Any) -> None:
-            started.set()
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                cancelled.set()
-                raise
-
-        monkeypatch.setattr(w.manager, "start_scope", start_scope)
-        session, _ = w.made(grant, child.pid)
-        w.sessions.prepare(session, w.state.now())
-        await asyncio.wait_for(started.wait(), 5)
-        monkeypatch.setattr("jitsudo.host.scopes.is_inside", lambda name, pid: (name, pid) == (session.id, child.pid))
-        await asyncio.wait_for(w.sessions.open(session, w.state.now()), 5)
-        assert w.sessions.all() == [session]
-        await asyncio.wait_for(cancelled.wait(), 5)
-
-    story(tmp_path, test)
-
-
 def test_a_prepared_scope_that_failed_fails_where_it_is_opened(tmp_path: Path) -> None:
     """Once, and without a second attempt."""
 
