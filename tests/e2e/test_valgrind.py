@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from acts import POLICY as POLICIES
 from acts import obtain, return_everything, until
 from lab import Lab
+from test_authentication import AGENT
+from test_authentication import POLICY as PROOFS
 from test_pam import REFUSED, alone, gated, no_daemon, stack
 
 TREE = Path(__file__).parents[2]
@@ -158,6 +161,41 @@ def test_sudo_has_nothing_to_report(watched: Lab) -> None:
         assert as_alice(watched, *SUDO, "-n", "id").returncode == 1
         assert watched.run(*VALGRIND, f"{PLACE}/sudo", "id", "-u").stdout == "0\n"
     nothing_to_report(watched, 8)
+
+
+@contextmanager
+def proofs(host: Lab) -> Iterator[None]:
+    """Roles that want an agent's signature or the word yes, and alice's key, for a while."""
+    path = f"{POLICIES}/zy-proofs.yaml"
+    make = "mkdir -p .ssh && rm -f .ssh/proof* && ssh-keygen -q -t ed25519 -N '' -f .ssh/proof"
+    host.run("bash", "-c", make, user="alice", check=True)
+    host.put(path, PROOFS.replace("KEY", host.get("/home/alice/.ssh/proof.pub").strip()))
+    try:
+        host.run("jitsudo", "policy", "reload", check=True)
+        yield
+    finally:
+        host.run("sh", "-c", f"rm {path} /home/alice/.ssh/proof*; jitsudo policy reload", check=True)
+
+
+def test_agents_and_confirmations_give_nothing_to_report(watched: Lab) -> None:
+    """An agent that signs, one without keys, none; the word yes, another one, nobody to say it."""
+    whoami = " ".join([*SUDO, "-n", "whoami"])
+    with proofs(watched):
+        obtain(watched, "agent-proof")
+        obtain(watched, "confirmed")
+        signed = as_alice(watched, "bash", "-c", f"{AGENT}ssh-add -q .ssh/proof; {whoami}")
+        assert (signed.returncode, signed.stdout) == (0, "root\n")
+        for words in (f"{AGENT}{whoami}", f"SSH_AUTH_SOCK=/nowhere {whoami}", whoami):
+            assert as_alice(watched, "bash", "-c", words).returncode == 1
+        assert as_alice(watched, *SUDO, "hostname").returncode == 1
+        for word, status in (("yes", 0), ("no", 1)):
+            session = watched.spawn("alice", *SUDO, "hostname")
+            session.expect("Type yes to go on: ")
+            session.sendline(word)
+            session.expect(pexpect.EOF)
+            session.close()
+            assert session.exitstatus == status
+    nothing_to_report(watched, 7)
 
 
 def test_su_has_nothing_to_report(watched: Lab) -> None:
