@@ -16,12 +16,20 @@ CASES: list[tuple[tuple[str, ...], str | None, bool]] = [
     ((), "Plugin x y.so\n Path  askpass /x\n", True),
     ((), "path ASKPASS /x", True),
     ((), "\xff\nPath\taskpass\t/x", True),
+    ((), "Path askpass # /x", False),
+    ((), "Path askpass /x # ours", True),
+    ((), "Path askpass /x\nPath askpass\n", False),
+    ((), "Path askpass\nPath askpass /x\n", True),
+    ((), "Path \\\n askpass \\\n /x\n", True),
+    ((), "# no \\\nPath askpass /x\n", True),
+    ((), "Path askpass /x \\", True),
+    (("SUDO_ASKPASS=", "SUDO_ASKPASS=/x"), None, False),
 ]
 
 
 @pytest.mark.parametrize(("env", "text", "is_there"), CASES)
 def test_the_environment_or_sudo_conf_names_one(env: tuple[str, ...], text: str | None, is_there: bool, tmp_path: Path) -> None:
-    """As sudo reads both: an empty variable is none, keywords are in any case."""
+    """As sudo reads both: the first variable counts if it is not empty, the last line of the file, keywords in any case."""
     if text is not None:
         (tmp_path / "sudo.conf").write_text(text, "latin-1")
     assert has_askpass(env, tmp_path / "sudo.conf") is is_there
