@@ -5,10 +5,12 @@ alone. One host for each number of rules and roles, all up at once, so that one 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -31,6 +33,7 @@ OTHERS = {"sudo-rs": ["/usr/bin/sudo-rs", "-n", "/usr/bin/true"], "doas": ["/usr
 # Their cost has nothing to do with rules.
 ONCE = frozenset({"noop-python", "noop-native"})
 WARM_UP = 3
+SETTLE_SECONDS = 0.05
 # The ratios that are printed, time over time: each is (ours, theirs).
 RATIOS = [
     *[(f"{ours}-{size}-role", f"sudo-{size}-rule") for ours in ("jitsudo-native", "jitsudo-python") for size in SIZES],
@@ -49,7 +52,8 @@ class Caller:
         self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __call__(self, argv: list[str]) -> float:
-        """The milliseconds of a command."""
+        """The milliseconds of a command, once what the one before it left to others to do is done."""
+        time.sleep(SETTLE_SECONDS)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(argv) + "\n")
@@ -160,7 +164,8 @@ def whole(hosts: list[Host], rounds: int) -> dict[str, list[float]]:
 
 
 def show(taken: dict[str, list[float]], rounds: int) -> None:
-    print(f"\n`sudo -n true`, whole process, {rounds} rounds, interleaved")
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    print(f"\n`sudo -n true`, whole process, {rounds} rounds, interleaved; load {load}")
     print(f"{'':28}{'median':>10}{'lowest':>10}{'p90':>10}")
     for name, values in sorted(taken.items(), key=lambda item: statistics.median(item[1])):
         p90 = sorted(values)[int(len(values) * 0.9)]
@@ -172,7 +177,8 @@ def show(taken: dict[str, list[float]], rounds: int) -> None:
         print(f"jitsudo-{front_end} above a {front_end} policy that does nothing, pair by pair: {above:.1f} ms")
     for ours, theirs in RATIOS:
         if ours in taken and theirs in taken:
-            ratio = statistics.median(taken[ours]) / statistics.median(taken[theirs])
+            # Pair by pair: the machine's speed may change from one round to the next.
+            ratio = statistics.median(our / their for our, their in zip(taken[ours], taken[theirs], strict=True))
             # The ratio of the issue's own name: one role against one rule.
             name = f"{ours.removesuffix('-1-role')}/{theirs}" if theirs == "sudo-1-rule" else f"{ours}/{theirs}"
             print(f"ratio {name} {ratio:.2f}")
