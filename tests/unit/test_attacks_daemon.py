@@ -16,7 +16,7 @@ import pytest
 
 from jitsudo.daemon.agent import Agent, Unproven
 from jitsudo.daemon.connection import Connection
-from jitsudo.daemon.disposal import THREADS, Disposal
+from jitsudo.daemon.disposal import MAX_WAITING, THREADS, Disposal
 from jitsudo.daemon.server import Context, Handler, Interface, Limits, Server
 from jitsudo.wire.calls import CONTROL
 from jitsudo.wire.framing import Json
@@ -265,3 +265,33 @@ def test_what_lies_in_a_queue_without_descriptors_is_let_go_at_once() -> None:
         return Disposal().let_go(ours, []).done() and ours.fileno() == -1
 
     assert asyncio.run(let_go())
+
+
+def test_connections_that_wait_to_be_closed_do_not_pile_up() -> None:
+    """Not even where all threads wait: what is more is closed by a process, which is ended, and waits for nobody."""
+
+    async def attack() -> tuple[int, bool]:
+        disposal, peers, letting_go = Disposal(), [], []
+        for number in range(THREADS + 3 * MAX_WAITING):
+            ours, theirs = socket.socketpair()
+            if number < THREADS + 3:
+                lingers, peer = lingering()
+                peers.append(peer)
+            theirs.sendmsg([b"x"], rights(lingers.fileno()))
+            if number < THREADS + 2:
+                lingers.close()
+            theirs.close()
+            if number == THREADS:
+                await asyncio.sleep(0.3)
+                had = len(os.listdir("/proc/self/fd"))
+            letting_go.append(disposal.let_go(ours, []))
+        lingers.close()
+        for process in disposal._killed:
+            process.wait(SOON)
+        return len(os.listdir("/proc/self/fd")) - had, letting_go[THREADS + 1].done()
+
+    began = time.monotonic()
+    held, is_done = asyncio.run(attack())
+    assert held < MAX_WAITING + 10
+    assert is_done
+    assert time.monotonic() - began < LINGER_SECONDS - 1

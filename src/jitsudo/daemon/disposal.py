@@ -3,7 +3,8 @@
 A TCP socket with SO_LINGER and unsent data does (socket(7)), and so does a file of somebody's own FUSE. Both may come over a
 unix socket from anybody who can connect, asked for or not, and the kernel closes what is still in the queue of a socket
 together with it. So a connection is shut down, emptied, and closed here at once only if nothing came with it. Nor are those in
-its queue taken before they are closed: whoever keeps all threads waiting holds one descriptor here for each connection.
+its queue taken before they are closed: a connection that waits for a thread is one descriptor here. Where all threads are kept
+waiting, a process takes over what is more: the kernel waits for nobody on behalf of one that is killed.
 """
 
 from __future__ import annotations
@@ -11,16 +12,24 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
+import logging
 import os
 import socket
+import subprocess
 import threading
 from collections import deque
 from typing import Final
 
 MAX_RIGHTS: Final = 253  # the kernel's SCM_MAX_FD: with less room it would close what does not fit, in our thread
 ANCILLARY_BYTES: Final = socket.CMSG_SPACE(MAX_RIGHTS * array.array("i").itemsize)
+MAX_WAITING: Final = 64  # connections, for a thread
+SLEEP: Final = ("/usr/bin/sleep", "60")
+REAP_SECONDS: Final = 1.0
 READ_BYTES: Final = 65_536
 THREADS: Final = 8  # only those who send what nobody asked for ever wait for one
+
+log = logging.getLogger("jitsudod")
+Work = tuple[socket.socket, list[int], asyncio.Future[None]]
 
 
 def take_in_order(connection: socket.socket) -> None:
@@ -41,9 +50,10 @@ class Disposal:
     """Threads of its own, which may hang; the daemon does not wait for them when it stops."""
 
     def __init__(self) -> None:
-        self._work: deque[tuple[socket.socket, list[int], asyncio.Future[None]]] = deque()
+        self._work: deque[Work] = deque()
         self._lock = threading.Lock()
         self._running = 0
+        self._killed: list[subprocess.Popen[bytes]] = []
 
     def let_go(self, connection: socket.socket, descriptors: list[int]) -> asyncio.Future[None]:
         """Close a connection, what came with it and what is still in its queue; done when all of it is closed."""
@@ -58,9 +68,33 @@ class Disposal:
             self._work.append((connection, descriptors, done))
             start = self._running < THREADS
             self._running += start
+            work = [] if start or len(self._work) < MAX_WAITING else [self._work.popleft() for _ in range(MAX_WAITING)]
         if start:
             self._start(loop)
+        if work:
+            self._hand_over(work, loop)
         return done
+
+    def _hand_over(self, work: list[Work], loop: asyncio.AbstractEventLoop) -> None:
+        """Have them in another process as well when they are closed here, which waits for nobody then; and kill it."""
+        held = [one for connection, descriptors, _ in work for one in (connection.fileno(), *descriptors)]
+        self._killed = [process for process in self._killed if process.poll() is None]
+        try:
+            process = subprocess.Popen(SLEEP, pass_fds=held, stdin=subprocess.DEVNULL, env={}, cwd="/")  # noqa: S603  a program and nothing else
+        except OSError as error:
+            log.warning("what strangers sent cannot be closed: %s", error)
+            with self._lock:
+                self._work.extendleft(reversed(work))
+            return
+        self._killed.append(process)
+        for connection, descriptors, done in work:
+            for descriptor in descriptors:
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+            connection.close()
+            _settle(done)
+        process.kill()
+        loop.call_later(REAP_SECONDS, process.poll)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
