@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from acts import (
     LEDGER,
     REASON,
@@ -229,29 +231,41 @@ def test_a_revoked_standing_grant_stays_revoked(clean: Lab) -> None:
 LINGER = """
 import array, socket, struct, sys, time
 listener = socket.create_server(("127.0.0.1", 0))
-ours = socket.create_connection(listener.getsockname())
-theirs, _ = listener.accept()
-ours.setblocking(False)
-try:
-    while True:
-        ours.send(b"x" * 65536)
-except BlockingIOError:
-    pass
-ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30))
+theirs = []
+
+def rights(one):
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [one.fileno()]))]
+
+def lingering():  # a socket whose closing closes another, which waits for half a minute
+    ours = socket.create_connection(listener.getsockname())
+    theirs.append(listener.accept())
+    ours.setblocking(False)
+    try:
+        while True:
+            ours.send(b"x" * 65536)
+    except BlockingIOError:
+        pass
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30))
+    one, other = socket.socketpair()
+    one.sendmsg([b"x"], rights(ours))
+    ours.close()
+    return other
+
 for _ in range(12):  # more than one person may have connections
-    control = socket.socket(socket.AF_UNIX)
+    hidden, control = lingering(), socket.socket(socket.AF_UNIX)
     control.connect("/run/jitsudo/control")
-    control.sendmsg([b"{}"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [ours.fileno()]))])
-ours.close()
+    control.sendmsg([b"{}"], rights(hidden), int(sys.argv[1]))
+    hidden.close()
 print("sent", flush=True)
 time.sleep(4)
 """
 
 
-def test_a_descriptor_that_cannot_be_closed_stops_nobody(clean: Lab) -> None:
+@pytest.mark.parametrize("flags", [0, socket.MSG_OOB], ids=["in order", "with urgent data"])
+def test_a_descriptor_that_cannot_be_closed_stops_nobody(clean: Lab, flags: int) -> None:
     """mallory sends sockets with SO_LINGER; alice and bob get their answers as fast as ever."""
     request = obtain(clean, "brief", duration="5m")
-    attack = clean.start("python3", "-Ic", LINGER, user="mallory")
+    attack = clean.start("python3", "-Ic", LINGER, str(int(flags)), user="mallory")
     try:
         assert attack.stdout is not None
         assert attack.stdout.readline() == "sent\n"
