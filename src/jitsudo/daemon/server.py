@@ -144,8 +144,8 @@ class Server:
     def _accept(self, accepted: socket.socket) -> None:
         peer: Peer | None = None
         accepted.setblocking(False)
-        take_in_order(accepted)
         try:
+            take_in_order(accepted)
             peer = identify(accepted)
             person = self.person_of(peer)
             self._check_limits(person)
