@@ -46,7 +46,8 @@ enum jitsudo_status jitsudo_wait_anew(struct jitsudo *client, bool whole, struct
     return JITSUDO_OK;
 }
 
-enum jitsudo_status jitsudo_still_waiting(struct jitsudo *client, struct jitsudo_fault *fault)
+/* Not past the deadline, and not told to give up. */
+static enum jitsudo_status still_waiting(struct jitsudo *client, struct jitsudo_fault *fault)
 {
     if (client->options.tick != NULL && client->options.tick(client->options.context))
         return jitsudo_fail(fault, JITSUDO_INTERRUPTED, "interrupted");
@@ -69,7 +70,7 @@ enum jitsudo_status jitsudo_wait(struct jitsudo *client, short events, struct ji
     /* Somebody closed it under us: to go on waiting would be of no use. */
     if (found > 0 && (wanted.revents & POLLNVAL) != 0)
         return jitsudo_fail(fault, JITSUDO_MISUSED, "the connection to the daemon was closed by the program");
-    return jitsudo_still_waiting(client, fault);
+    return still_waiting(client, fault);
 }
 
 static enum jitsudo_status gone(struct jitsudo_fault *fault)
@@ -175,7 +176,7 @@ static enum jitsudo_status read_more(struct jitsudo *client, struct jitsudo_faul
     ssize_t got = recv(client->socket, client->bytes + client->held, CHUNK, MSG_DONTWAIT);
     if (got > 0) {
         client->held += (size_t)got;
-        return jitsudo_still_waiting(client, fault);
+        return still_waiting(client, fault);
     }
     if (got == 0 || !would_wait(errno))
         return gone(fault);

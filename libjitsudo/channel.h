@@ -17,8 +17,6 @@ struct jitsudo {
 
 /* Until when the daemon may be silent from now on; `whole` starts a call or a connection. */
 enum jitsudo_status jitsudo_wait_anew(struct jitsudo *client, bool whole, struct jitsudo_fault *fault);
-/* Not past the deadline, and not told to give up. */
-enum jitsudo_status jitsudo_still_waiting(struct jitsudo *client, struct jitsudo_fault *fault);
 /* Wait for the socket at most one tick, or without `events` for half of one. */
 enum jitsudo_status jitsudo_wait(struct jitsudo *client, short events, struct jitsudo_fault *fault);
 /* Nothing came unasked, and the connection is still there. */
