@@ -1100,10 +1100,11 @@ def test_waiting_for_an_agent_can_be_given_up(
     monkeypatch.setattr(proof, "agent", lambda *_given: os.open("/", os.O_PATH))
     taken: list[int] = []
     handler = signal.signal(signal.SIGINT, lambda number, _frame: taken.append(number))
+    sudo_thread = threading.get_ident()
 
     def wait(connection: socket.socket) -> None:
         answer({"pending": "confirm on your security key"}, continues=True)(connection)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.pthread_kill(sudo_thread, signal.SIGINT)
 
     try:
         with ScriptedDaemon(run, [challenged(AGENT), wait]):

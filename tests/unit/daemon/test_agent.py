@@ -10,12 +10,13 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from openssh import make_key, ssh_agent
 
 from jitsudo.crypto import challenge_data, key_blobs, verify_challenge
 from jitsudo.daemon import agent
@@ -99,23 +100,6 @@ KINDS: dict[str, list[str]] = {
 }  # fmt: skip
 
 
-@contextlib.asynccontextmanager
-async def ssh_agent(folder: Path, *options: str) -> AsyncIterator[tuple[str, str]]:
-    """A real ssh-agent with one key: its socket, the key's line."""
-    path, key = str(folder / "agent"), folder / "key"
-    process = await asyncio.create_subprocess_exec("ssh-agent", "-D", "-a", path, stdout=asyncio.subprocess.DEVNULL)
-    try:
-        subprocess.run(["ssh-keygen", "-q", *options, "-N", "", "-f", key], check=True)
-        async with asyncio.timeout(10):
-            while not os.path.exists(path):
-                await asyncio.sleep(0.02)
-        subprocess.run(["ssh-add", "-q", key], env={**os.environ, "SSH_AUTH_SOCK": path}, check=True)
-        yield path, key.with_suffix(".pub").read_text().strip()
-    finally:
-        process.terminate()
-        await process.wait()
-
-
 async def ask(path: str, lines: Collection[str]) -> Signed:
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(path)
@@ -127,7 +111,8 @@ def test_what_an_agent_signs_is_verified(kind: str, tmp_path: Path) -> None:
     """By each type of key, RSA with SHA-512; over this nonce alone, also beside a key that it does not have."""
 
     async def run() -> None:
-        async with ssh_agent(tmp_path, *KINDS[kind]) as (path, line):
+        line = make_key(tmp_path / "key", *KINDS[kind])
+        async with ssh_agent(tmp_path, tmp_path / "key") as (path, _):
             made = await ask(path, [OTHER, line])
         assert verify_challenge(made.key, made.signature, NONCE, [line]).key_type == line.split()[0]
         if kind == "rsa":
@@ -143,7 +128,8 @@ def test_an_agent_without_the_key_is_no_proof(tmp_path: Path) -> None:
     """None of the enrolled; none enrolled; and one that is locked says that it has none."""
 
     async def run() -> None:
-        async with ssh_agent(tmp_path, *KINDS["ed25519"]) as (path, line):
+        line = make_key(tmp_path / "key")
+        async with ssh_agent(tmp_path, tmp_path / "key") as (path, _):
             for lines in ([OTHER], []):
                 with pytest.raises(Unproven, match="none of the keys") as caught:
                     await ask(path, lines)

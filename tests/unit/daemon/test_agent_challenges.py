@@ -8,12 +8,12 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from openssh import make_key, ssh_agent
 from test_challenges import answer, denials, in_their_scope, policy, use, verdicts
 from test_decide import World, a_world, check, story
 
@@ -59,29 +59,6 @@ def note_detached(monkeypatch: pytest.MonkeyPatch) -> list[socket.socket]:
     return found
 
 
-def make_key(folder: Path, name: str) -> str:
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "x", "-f", folder / name], check=True)
-    return (folder / f"{name}.pub").read_text().strip()
-
-
-@contextlib.asynccontextmanager
-async def ssh_agent(folder: Path, *keys: str) -> AsyncIterator[tuple[str, int]]:
-    """A real one that holds these keys: its socket, its pid."""
-    path = str(folder / "agent")
-    process = await asyncio.create_subprocess_exec("ssh-agent", "-D", "-a", path, stdout=asyncio.subprocess.DEVNULL)
-    try:
-        async with asyncio.timeout(10):
-            while not os.path.exists(path):
-                await asyncio.sleep(0.02)
-        add = ["ssh-add", "-q", *(str(folder / key) for key in keys)]
-        subprocess.run(add, env={**os.environ, "SSH_AUTH_SOCK": path}, check=True)
-        yield path, process.pid
-    finally:
-        process.send_signal(signal.SIGCONT)
-        process.terminate()
-        await process.wait()
-
-
 def connected(path: str) -> tuple[str, dict[str, Any], list[str]]:
     return "Answer", {"outcome": "connected", "account": None, "descriptors": ["agent"]}, [f"unix:{path}"]
 
@@ -90,9 +67,9 @@ def test_an_agent_that_has_an_enrolled_key_proves_it(tmp_path: Path) -> None:
     """The daemon speaks with it, the account is asked about next, and the proof is on record before the allow."""
 
     async def test(w: World) -> None:
-        await use(w, make_key(tmp_path, "mine"), "keyed")
-        make_key(tmp_path, "other")
-        async with ssh_agent(tmp_path, "other", "mine") as (path, _):
+        await use(w, make_key(tmp_path / "mine"), "keyed")
+        make_key(tmp_path / "other")
+        async with ssh_agent(tmp_path, tmp_path / "other", tmp_path / "mine") as (path, _):
             replies = await w.sudo(check("arch"), connected(path), answer("proven"))
         asked = replies[0]["parameters"]["challenge"]
         assert asked == {
@@ -111,9 +88,9 @@ def test_an_agent_without_an_enrolled_key_proves_nothing(tmp_path: Path) -> None
     """The person reads why and what to look at; on record is that there was no way to ask."""
 
     async def test(w: World) -> None:
-        await use(w, make_key(tmp_path, "mine"), "keyed")
-        make_key(tmp_path, "other")
-        async with ssh_agent(tmp_path, "other") as (path, _):
+        await use(w, make_key(tmp_path / "mine"), "keyed")
+        make_key(tmp_path / "other")
+        async with ssh_agent(tmp_path, tmp_path / "other") as (path, _):
             replies = await w.sudo(check("arch"), connected(path), answer("proven"))
         assert replies[1]["parameters"] == {
             "verdict": "deny", "code": "authentication", "hints": ["ssh-add -l"],
@@ -158,7 +135,7 @@ def test_an_agent_that_refuses_or_lies_has_failed(tmp_path: Path) -> None:
     """Both are on record as a failed proof."""
 
     async def test(w: World) -> None:
-        line = make_key(tmp_path, "mine")
+        line = make_key(tmp_path / "mine")
         await use(w, line, "keyed")
         forged = framed(b"\x0e" + framed(framed(b"ssh-ed25519") + framed(bytes(64))))
         for reply, words, reason in (
@@ -178,10 +155,10 @@ def test_a_key_that_is_taken_out_of_the_policy_meanwhile_proves_nothing(tmp_path
     """The policy is that of the moment at which the agent has signed."""
 
     async def test(w: World) -> None:
-        line = make_key(tmp_path, "mine")
+        line = make_key(tmp_path / "mine")
         await use(w, line, "keyed")
-        other = make_key(tmp_path, "other")
-        async with ssh_agent(tmp_path, "mine") as (path, pid):
+        other = make_key(tmp_path / "other")
+        async with ssh_agent(tmp_path, tmp_path / "mine") as (path, pid):
             os.kill(pid, signal.SIGSTOP)
             asking = asyncio.create_task(w.sudo(check("arch"), connected(path)))
             await until(lambda: bool(waiting(w)))
@@ -198,9 +175,9 @@ def test_who_gives_up_waiting_for_an_agent_is_on_record(tmp_path: Path, monkeypa
     """^C, or a sudo that dies, while the agent hangs: nothing of it is left open."""
 
     async def test(w: World) -> None:
-        await use(w, make_key(tmp_path, "mine"), "keyed")
+        await use(w, make_key(tmp_path / "mine"), "keyed")
         detached = note_detached(monkeypatch)
-        async with ssh_agent(tmp_path, "mine") as (path, pid):
+        async with ssh_agent(tmp_path, tmp_path / "mine") as (path, pid):
             os.kill(pid, signal.SIGSTOP)
             child = await w.start([check("arch"), connected(path)])
             assert child.stdout is not None
@@ -219,7 +196,7 @@ def test_an_agent_has_no_longer_than_any_answer(tmp_path: Path, monkeypatch: pyt
     """All that it does together."""
 
     async def test(w: World) -> None:
-        await use(w, make_key(tmp_path, "mine"), "keyed")
+        await use(w, make_key(tmp_path / "mine"), "keyed")
         monkeypatch.setattr(challenging, "CHALLENGE_SECONDS", 0.5)
         async with fake_agent(tmp_path) as path:
             replies = await w.sudo(check("arch"), connected(path))
@@ -236,7 +213,7 @@ def test_the_daemon_that_stops_waits_for_no_agent(tmp_path: Path, monkeypatch: p
     async def run() -> None:
         async with fake_agent(tmp_path) as path:
             async with a_world() as w:
-                await use(w, make_key(tmp_path, "mine"), "keyed")
+                await use(w, make_key(tmp_path / "mine"), "keyed")
                 asking = asyncio.create_task(w.sudo(check("arch"), connected(path)))
                 await until(lambda: bool(waiting(w)))
             with contextlib.suppress(AssertionError):  # the child has read the end of its connection instead of an answer
@@ -250,7 +227,7 @@ def test_many_agents_that_hang_hold_up_nobody(tmp_path: Path) -> None:
     """Each is waited for beside the others."""
 
     async def test(w: World) -> None:
-        line = make_key(tmp_path, "mine")
+        line = make_key(tmp_path / "mine")
         await use(w, line, "keyed")
         await w.grant()
         async with fake_agent(tmp_path) as path:
@@ -268,7 +245,7 @@ def test_one_person_waits_for_so_many_agents_and_no_more(tmp_path: Path, monkeyp
     """The next is refused at once, on record, and may come again when one has answered."""
 
     async def test(w: World) -> None:
-        await use(w, make_key(tmp_path, "mine"), "keyed")
+        await use(w, make_key(tmp_path / "mine"), "keyed")
         monkeypatch.setattr(challenging, "MAX_AGENTS", 2)
         async with fake_agent(tmp_path) as path:
             asking = [asyncio.create_task(w.sudo(check("arch"), connected(path))) for _ in range(2)]
@@ -276,7 +253,7 @@ def test_one_person_waits_for_so_many_agents_and_no_more(tmp_path: Path, monkeyp
             assert verdicts(await w.sudo(check("arch"), connected(path))) == ["challenge", "too-many"]
             await asyncio.gather(*asking)
         assert (await denials(w))[0] == "too many of your SSH agents are awaited at once"
-        async with ssh_agent(tmp_path, "mine") as (path, _):
+        async with ssh_agent(tmp_path, tmp_path / "mine") as (path, _):
             replies = await w.sudo(check("arch"), connected(path), answer("proven"))
         assert verdicts(replies) == ["challenge", "challenge", "allow"]
 
@@ -287,7 +264,7 @@ def test_what_is_no_agent_is_refused(tmp_path: Path) -> None:
     """A file in place of a socket; an agent where a password was asked for."""
 
     async def test(w: World) -> None:
-        await use(w, make_key(tmp_path, "mine"), "keyed")
+        await use(w, make_key(tmp_path / "mine"), "keyed")
         await w.grant("asked")
         method, parameters, _ = connected("")
         replies = await w.sudo(check("arch"), (method, parameters, ["/"]), answer("proven"))

@@ -165,7 +165,7 @@ class Planted(Host):
             type(area)(area.name, area.meaning, tuple(check for check in area.checks if check.name in checks)) for area in AREAS
         ]
         assert {check.name for area in wanted for check in area.checks} == set(checks)
-        return examine_areas(self, wanted)
+        return examine_areas(self, wanted, check_seconds=60)  # how fast this machine is now is not what is tested
 
 
 def plant(root: Path, *, uid: int = 0) -> Planted:
