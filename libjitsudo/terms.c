@@ -50,9 +50,9 @@ enum jitsudo_status jitsudo_judge(struct json_object *reply, const char *const *
         return jitsudo_fail(fault, JITSUDO_REFUSED, "the daemon asks for more than it can be asked for here");
     jitsudo_printable(verdict, shown, sizeof shown);
     if (strcmp(verdict, "allow") != 0)
-        return jitsudo_fail(fault, JITSUDO_REFUSED, "the daemon answered '%.100s', which this plugin cannot do", shown);
+        return jitsudo_fail(fault, JITSUDO_REFUSED, "the daemon answered '%.100s', which is not known here", shown);
     if (!jitsudo_only(reply, keys) || !jitsudo_is_null(reply, "challenge"))
-        return jitsudo_puzzled(fault, "an allow with terms that this plugin does not know");
+        return jitsudo_puzzled(fault, "an allow with terms that are not known here");
     jitsudo_clear(fault);
     return JITSUDO_OK;
 }
@@ -75,20 +75,25 @@ enum jitsudo_status jitsudo_read_session(
     return jitsudo_out_of_memory(fault);
 }
 
+/* What came of reading that key, which is to be `kind`. */
+static enum jitsudo_status read_as(enum jitsudo_status status, const char *key, const char *kind, struct jitsudo_fault *fault)
+{
+    char what[64];
+    snprintf(what, sizeof what, "%s is not %s", key, kind);
+    if (status == JITSUDO_NO_MEMORY)
+        return jitsudo_out_of_memory(fault);
+    return status == JITSUDO_OK ? status : jitsudo_puzzled(fault, what);
+}
+
 /* The text of that key; NULL, which is no fault, where it is missing or null. */
 static enum jitsudo_status read_text(struct json_object *object, const char *key, char **text, struct jitsudo_fault *fault)
 {
-    char what[64];
     struct json_object *value = NULL;
     *text = NULL;
     if (jitsudo_is_null(object, key))
         return JITSUDO_OK;
     json_object_object_get_ex(object, key, &value);
-    enum jitsudo_status status = jitsudo_read_text(value, text);
-    snprintf(what, sizeof what, "%s is not text", key);
-    if (status == JITSUDO_NO_MEMORY)
-        return jitsudo_out_of_memory(fault);
-    return status == JITSUDO_OK ? status : jitsudo_puzzled(fault, what);
+    return read_as(jitsudo_read_text(value, text), key, "text", fault);
 }
 
 /* What that kind of challenge needs to be met. */
@@ -220,12 +225,7 @@ static bool is_complete(char *const *info)
 static enum jitsudo_status read_vector(
     struct json_object *reply, const char *key, char ***vector, struct jitsudo_fault *fault)
 {
-    char what[64];
-    enum jitsudo_status status = jitsudo_read_texts(reply, key, vector);
-    snprintf(what, sizeof what, "%s is not a list of texts", key);
-    if (status == JITSUDO_NO_MEMORY)
-        return jitsudo_out_of_memory(fault);
-    return status == JITSUDO_OK ? status : jitsudo_puzzled(fault, what);
+    return read_as(jitsudo_read_texts(reply, key, vector), key, "a list of texts", fault);
 }
 
 static enum jitsudo_status read_info(struct json_object *reply, char ***info, struct jitsudo_fault *fault)

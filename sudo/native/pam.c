@@ -128,7 +128,7 @@ static const char *explain(int code)
     return words != NULL ? words : "PAM error";
 }
 
-/* Keys are blocked while PAM works, since they might interrupt a module half-way, and let through at a prompt. */
+/* Signals are blocked while PAM works, since they might interrupt a module half-way, and let through at a prompt. */
 static int run(int (*step)(pam_handle_t *, int), int flags)
 {
     sigset_t before;

@@ -280,13 +280,13 @@ def verdict_of(reply):
         raise not_understood("no verdict")
     if verdict == "allow":
         if not reply.keys() <= REPLY_KEYS or reply.get("challenge") is not None:
-            raise not_understood("an allow with terms that this plugin does not know")
+            raise not_understood("an allow with terms that are not known here")
         return
     message, hints = reply.get("message"), reply.get("hints")
     if verdict == "challenge":
         raise Refusal("the daemon asks for more than it can be asked for here")
     if verdict != "deny":
-        raise Refusal(f"the daemon answered '{printable(verdict)[:100]}', which this plugin cannot do")
+        raise Refusal(f"the daemon answered '{printable(verdict)[:100]}', which is not known here")
     hints = [hint for hint in hints if type(hint) is str] if type(hints) is list else []
     kind = SudosOwn if reply.get("speaker") == "sudo" else Refusal
     raise kind(message if message is None or (type(message) is str and message) else "denied", *hints)
