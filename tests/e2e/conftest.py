@@ -18,12 +18,10 @@ SUITES = os.environ.get("JITSUDO_TEST_SUITES", "").split()
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for fixture, scope in (("host", "session"), ("bare_host", "session"), ("own_host", "module")):
         if fixture in metafunc.fixturenames:
-            metafunc.parametrize(fixture, SUITES or [None], indirect=True, scope=scope)  # type: ignore[arg-type]
+            metafunc.parametrize(fixture, SUITES, indirect=True, scope=scope)  # type: ignore[arg-type]
 
 
 def boot(request: pytest.FixtureRequest, *, bare: bool, whose: str = "") -> Iterator[Lab]:
-    if request.param is None:
-        pytest.skip("JITSUDO_TEST_SUITES names no Debian release")
     lab = Lab.up(f"t{os.getpid()}-{request.param}{'-bare' if bare else ''}{whose}", request.param, bare=bare)
     try:
         yield lab

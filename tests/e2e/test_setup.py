@@ -49,14 +49,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     from conftest import SUITES
 
     if "stock" in metafunc.fixturenames:
-        metafunc.parametrize("stock", SUITES or [None], indirect=True, scope="module")
+        metafunc.parametrize("stock", SUITES, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
 def stock(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A host with the product and both front ends, whose sudo is Debian's; alice is in group sudo and has a file of rules."""
-    if request.param is None:
-        pytest.skip("JITSUDO_TEST_SUITES names no Debian release")
     lab = Lab.up(f"setup-{FRONT_END}-{request.param}-{time.time_ns() % 10**6}", request.param)
     try:
         lab.run("mv", "/etc/sudo.conf.before-jitsudo", "/etc/sudo.conf", check=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
-from faults import build
+from faults import build, furnish
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,12 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shim(hosts: Path) -> Path:
     """What makes calls fail."""
     return hosts / "fault.so"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the native plugin under test, which is in it, looks into."""
+    made = tmp_path_factory.mktemp("native")
+    furnish(made)
+    build("sudo/conformance", made, f"FOLDER={made}", f"OWNER={os.getuid()}", f"{made}/jitsudo_native.so")
+    return made

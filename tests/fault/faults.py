@@ -116,3 +116,11 @@ class Program:
 def build(folder: str, output: Path, *variables: str) -> None:
     """What that folder of the tree makes, into another one."""
     subprocess.run(["make", "--silent", "-C", str(HERE.parents[1] / folder), f"OUTPUT={output}", *variables], check=True)
+
+
+def furnish(folder: Path) -> None:
+    """What the native plugin looks into: a daemon's folder, a PAM stack, and cgroups within somebody's session."""
+    (folder / "run").mkdir(mode=0o755)
+    (folder / "cgroup").write_text("0::/jitsudo.slice/S-ZZZZZZZZ.scope\n")
+    (folder / "pam.d").mkdir()
+    (folder / "pam.d" / "jitsudo-sudo").touch()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 from fake_sudo import AnsweringDaemon, ScriptedDaemon, Step, answer, in_turn, silence
-from faults import HARD, SOFT, Fault, Program, build, each, in_time_for, name
+from faults import HARD, SOFT, Fault, Program, each, in_time_for, name
 
 INFO = [
     "command=/usr/bin/id", "umask=022", "closefrom=3", "use_pty=true", "runas_uid=0", "runas_gid=0", "runas_groups=0",
@@ -40,18 +39,6 @@ LINES = (
     [f"info {item}".encode() for item in INFO] + [b"argv /usr/bin/id", b"argv \xff", b"env PATH=/usr/bin", b"env HOME=/root"]
 )
 Make = Callable[[], Program]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the plugin under test looks into; it takes itself to be within somebody's session."""
-    made = tmp_path_factory.mktemp("native")
-    (made / "run").mkdir(mode=0o755)
-    (made / "cgroup").write_text("0::/jitsudo.slice/S-ZZZZZZZZ.scope\n")
-    (made / "pam.d").mkdir()
-    (made / "pam.d" / "jitsudo-sudo").touch()
-    build("sudo/conformance", made, f"FOLDER={made}", f"OWNER={os.getuid()}", f"{made}/jitsudo_native.so")
-    return made
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from fake_sudo import AnsweringDaemon, Step, answer, hang_up, in_turn
-from faults import HARD, Fault, Program, Run, build, each, in_time_for, name
+from faults import HARD, Fault, Program, Run, each, in_time_for, name
 
 CALLS = {call: numbers for call, numbers in HARD.items() if call != "fcntl"} | {"asprintf": HARD["malloc"]}
 INFO = [
@@ -59,18 +59,6 @@ WAYS: dict[str, tuple[int, list[str], dict[str, Step]]] = {
     "invalidate": (1000, ["-k"], {"Invalidate": answer({})}),
 }
 NEVER = {("asprintf", "validate"), ("asprintf", "invalidate")}
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the plugin under test looks into; it takes itself to be within somebody's session."""
-    made = tmp_path_factory.mktemp("native")
-    (made / "run").mkdir(mode=0o755)
-    (made / "cgroup").write_text("0::/jitsudo.slice/S-ZZZZZZZZ.scope\n")
-    (made / "pam.d").mkdir()
-    (made / "pam.d" / "jitsudo-sudo").touch()
-    build("sudo/conformance", made, f"FOLDER={made}", f"OWNER={os.getuid()}", f"{made}/jitsudo_native.so")
-    return made
 
 
 def answering(place: Path, call: str, steps: dict[str, Step]) -> AnsweringDaemon:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fake_sudo import ScriptedDaemon, Step, answer, hang_up, send
-from faults import build
+from faults import build, furnish
 from nonsense import NONSENSE
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="the PAM module trusts root's folders alone")
@@ -41,10 +41,7 @@ Host = Callable[..., subprocess.CompletedProcess[bytes]]
 def built(tmp_path_factory: pytest.TempPathFactory, sanitize: str) -> Path:
     """Module, plugin and hosts in one folder, all with or all without sanitizers."""
     made = tmp_path_factory.mktemp("sanitized" if sanitize else "plain")
-    (made / "run").mkdir(mode=0o755)
-    (made / "cgroup").write_text("0::/jitsudo.slice/S-ZZZZZZZZ.scope\n")
-    (made / "pam.d").mkdir()
-    (made / "pam.d" / "jitsudo-sudo").touch()
+    furnish(made)
     (made / "pam.script").write_text("authenticate 0 1 Password: \nenv PAM_SAYS=so\n")
     stack = f"{made}/pam/pam_jitsudo.so socket={made}/run/decide timeout=5"
     for service in ("su", "sshd"):

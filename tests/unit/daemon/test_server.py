@@ -59,16 +59,13 @@ class Served:
         raise Denied("no", "ask")
 
     async def wait(self, context: Context) -> Json:
-        context.waiting_for = "the event"
-        try:
-            await self.release.wait()
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        return {"done": True}
+        return await self._until_released(context, "the event")
 
     async def flood(self, context: Context) -> Json:
-        context.waiting_for = FLOOD
+        return await self._until_released(context, FLOOD)
+
+    async def _until_released(self, context: Context, what: str) -> Json:
+        context.waiting_for = what
         try:
             await self.release.wait()
         except asyncio.CancelledError:
