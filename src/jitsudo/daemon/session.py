@@ -52,6 +52,7 @@ class Session:
     outcome: str | None = None
     ending: asyncio.Task[None] | None = field(default=None, repr=False)
     connection: object = field(default=None, repr=False)  # of its sudo, while it is there: what is said on it comes first
+    heard_by: float | None = None  # on the event loop's clock, once sudo has gone: until when that is waited for
 
     @property
     def ends(self) -> int:

@@ -20,6 +20,7 @@ from jitsudo.types import GrantId, Moment, SessionId
 
 log = logging.getLogger("jitsudod")
 STRAY_SECONDS: Final = 2.0  # between two looks for scopes that no session has
+LAST_WORDS_SECONDS: Final = 2.0  # for a connection to end after its sudo has: something else may hold it open
 UNKNOWN: Final = "unknown"
 
 
@@ -143,9 +144,7 @@ class Sessions:
 
     def _sudo_ended(self, session: Session) -> None:
         asyncio.get_running_loop().remove_reader(session.pidfd)
-        # How the command ended may still be on its way to us: the end of the connection comes after it.
-        if session.connection is None:
-            self.reap(session)
+        self.reap(session)
 
     def disconnected(self, session: Session, connection: object) -> None:
         """The connection has ended, and everything that came on it was heard."""
@@ -154,12 +153,12 @@ class Sessions:
             self.reap(session)
 
     def reap(self, session: Session) -> bool:
-        """Whether sudo and all that it started have gone; the session is over then, and recorded so."""
+        """Whether sudo and all that it started have gone, and its last words were heard; it is over then, and recorded so."""
         if session.id not in self._live:
             return True
         if scopes.is_occupied(session.cgroup) or (session.ending is not None and not session.ending.done()):
             return False
-        if is_running(session.pidfd):
+        if is_running(session.pidfd) or self._has_more_to_say(session):
             return False
         now = self._state.now()
         outcome = session.outcome or "sudo ended without saying how"
@@ -168,6 +167,14 @@ class Sessions:
         )
         self._forget(session)
         return True
+
+    def _has_more_to_say(self, session: Session) -> bool:
+        """Whether how the command ended may still be on its way: the connection of a sudo that has gone is still to be read."""
+        if session.connection is None:
+            return False
+        now = asyncio.get_running_loop().time()
+        session.heard_by = session.heard_by or now + LAST_WORDS_SECONDS
+        return now < session.heard_by
 
     def reap_all(self) -> None:
         """Sessions whose sudo has gone but which left something running are looked at from time to time."""

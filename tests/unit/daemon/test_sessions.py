@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from jitsudo.daemon import sessions as sessions_module
 from jitsudo.daemon.approving import Approving
 from jitsudo.daemon.granting import Granting
 from jitsudo.daemon.identity import load_identity
@@ -360,6 +361,9 @@ def test_how_a_command_ended_is_heard_though_sudo_has_gone_already(tmp_path: Pat
         child.wait()
         w.sessions._sudo_ended(session)
         w.sessions.disconnected(session, older)
+        w.sessions.reap_all()
+        await w.sessions.end(session, "its time is over")
+        await asyncio.sleep(0)
         assert w.sessions.all() == [session]
         w.sessions.closed(session, 0, 0)
         w.sessions.disconnected(session, connection)
@@ -367,6 +371,26 @@ def test_how_a_command_ended_is_heard_though_sudo_has_gone_already(tmp_path: Pat
         assert w.sessions.all() == []
         ended = [row.content() for row in w.state.ledger.after(0, 1000) if row.type == "session.ended"]
         assert [body["outcome"] for body in ended] == ["exit status 0"]
+
+    story(tmp_path, test)
+
+
+def test_a_connection_that_something_else_holds_open_keeps_no_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """sudo has gone and nothing comes: after a while the session is over without its word."""
+    monkeypatch.setattr(sessions_module, "LAST_WORDS_SECONDS", 0.05)
+
+    async def test(w: World) -> None:
+        child = w.spawn()
+        session, _ = await w.session(await w.granted(), child.pid)
+        session.connection = object()
+        child.kill()
+        child.wait()
+        assert not w.sessions.reap(session)
+        await asyncio.sleep(0.06)
+        assert w.sessions.reap(session)
+        await w.state.record(w.state.now(), w.state.journal.heartbeat())
+        ended = [row.content() for row in w.state.ledger.after(0, 1000) if row.type == "session.ended"]
+        assert [body["outcome"] for body in ended] == ["sudo ended without saying how"]
 
     story(tmp_path, test)
 
