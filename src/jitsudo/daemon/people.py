@@ -61,6 +61,7 @@ class _LookUp:
     whose: int | None
     rooms: list[asyncio.Semaphore] = field(default_factory=list)
     started: bool = False
+    is_back: bool = False
     given_up: bool = False
 
 
@@ -120,7 +121,8 @@ class People:
             self._start(loop, look_up, question, answer)
             return await answer
         except asyncio.CancelledError:  # too late, or whoever asked has gone; raised again
-            if look_up.started and not look_up.given_up:
+            # It may be back: whoever asked is cancelled in the turn in which the answer came, and has not taken it yet.
+            if look_up.started and not look_up.is_back:
                 look_up.given_up = True
                 self._hanging[whose] += 1
                 self._answered.discard(whose)
@@ -151,6 +153,7 @@ class People:
 
     def _back(self, look_up: _LookUp, answer: asyncio.Future[T], settle: Callable[[], None]) -> None:
         self._leave(look_up)
+        look_up.is_back = True
         if look_up.given_up:
             self._hanging[look_up.whose] -= 1
             return

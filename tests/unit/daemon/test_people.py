@@ -7,6 +7,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -223,6 +224,29 @@ def test_whoever_gives_up_waiting_for_a_turn_takes_none(service: Service) -> Non
         await asyncio.gather(*hung)
         assert people._turns[ALICE]._value == LOOKUPS_A_PERSON
         return await ask(people, ALICE, quick)
+
+    assert asyncio.run(main()) == "from the service"
+
+
+@pytest.mark.parametrize("whose", [ROOT, None])
+def test_an_answer_in_the_very_turn_in_which_it_is_given_up_is_no_silence(service: Service, whose: int | None) -> None:
+    """Its thread is back: nobody is told from then on that the database does not answer."""
+    service.goes_on.set()
+
+    async def main() -> str:
+        people = People(service)
+        back = people._back
+
+        def back_and_given_up(*given: Any) -> None:
+            back(*given)
+            task.cancel()
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(people, "_back", back_and_given_up)
+            task = ask(people, whose, hang)
+            await asyncio.gather(task, return_exceptions=True)
+        assert task.cancelled()
+        return await ask(people, whose, hang)
 
     assert asyncio.run(main()) == "from the service"
 
