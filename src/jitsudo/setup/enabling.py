@@ -14,6 +14,7 @@ one plugin of ours takes another's place, sudoers was kept aside before: 3, 5 an
 from __future__ import annotations
 
 import io
+import math
 import os
 import signal
 import tarfile
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from jitsudo.errors import Failed, WrongState
+from jitsudo.host.clock import read_clocks
 from jitsudo.setup.files import locked, replace_file, sync_folder
 from jitsudo.setup.places import Places
 from jitsudo.setup.programs import outside_sessions, run
@@ -227,8 +229,10 @@ def steps_of(plan: Plan) -> Sequence[Step]:
 def enable(plan: Plan, steps: Sequence[Step] | None = None) -> None:
     """Do the steps. What fails, or is interrupted, is put back at once. Raises Failed; KeyboardInterrupt for ^C and the like.
 
-    Signals wait until a step is done: none of them leaves a file half written.
+    Signals wait until a step is done: none of them leaves a file half written. The time to confirm begins when all is done: a
+    busy host takes none of it away.
     """
+    begun = read_clocks().boot
     heeded = {one for one in INTERRUPTIONS if signal.getsignal(one) is not signal.SIG_IGN}  # nohup(1) is heeded, too
     held = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
     try:
@@ -238,7 +242,8 @@ def enable(plan: Plan, steps: Sequence[Step] | None = None) -> None:
                 step.do(plan)
                 if signal.sigpending() & heeded:
                     raise KeyboardInterrupt
-            write_state(replace(plan.state, step=DONE), plan.places.state)
+            took = math.ceil(read_clocks().boot - begun)
+            write_state(replace(plan.state, step=DONE, deadline=plan.state.deadline + took), plan.places.state)
             if signal.sigpending() & heeded:  # who is told that it was interrupted must not find it done
                 raise KeyboardInterrupt
     except BaseException as error:

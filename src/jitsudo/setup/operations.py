@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -74,7 +75,7 @@ def make_plan(front_end: FrontEnd, within: Duration, places: Places, before: Set
         session=caller.session,
         tty=caller.tty,
         boot_id=boot_id(),
-        deadline=int(now.boot) + int(within),
+        deadline=math.ceil(now.boot) + int(within),  # jitsudo-restore looks at whole seconds: none is taken away
     )
     conf = read_sudo_conf(places.sudo_conf)
     if front_end is FrontEnd.PAM:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ def read_standing(places: Places) -> Standing:
     state, now = read_state(places.state), read_clocks()
     left = None
     if state.mode is Mode.UNCONFIRMED:
-        left = max(0, state.deadline - int(now.boot)) if state.boot_id == boot_id() else 0
+        left = max(0, state.deadline - math.ceil(now.boot)) if state.boot_id == boot_id() else 0
     return Standing(
         state=state,
         left=left,

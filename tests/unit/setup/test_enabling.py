@@ -21,6 +21,7 @@ from jitsudo.setup.standing import read_standing
 from jitsudo.setup.state import DONE, Mode, SetupState, read_state, write_state
 from jitsudo.setup.sudoconf import FrontEnd, SudoConf, read_sudo_conf
 from jitsudo.setup.sudoers import drop_ins
+from jitsudo.types import Moment
 
 PROGRAM = Path(__file__).resolve().parents[3] / "systemd" / "jitsudo-restore"
 STATE = SetupState(Mode.UNCONFIRMED, FrontEnd.NATIVE, 1_700_000_000, "alice", 7, "none", boot_id(), 2**40)
@@ -71,6 +72,14 @@ def test_afterwards_jitsudo_decides_and_sudoers_has_no_rule(places: Places) -> N
     assert standing.left
     assert len(standing.kept) == 3
     assert len(standing.backups) == 1
+
+
+def test_the_time_to_confirm_begins_when_all_is_done(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the steps take on a busy host, whoever enabled it has all the time that was said."""
+    times = iter((Moment(wall=1_700_000_000, boot=1000.2), Moment(wall=1_700_000_009, boot=1008.9)))
+    monkeypatch.setattr(enabling, "read_clocks", lambda: next(times))
+    enable(plan_of(places))
+    assert read_state(places.state).deadline == STATE.deadline + 9
 
 
 @pytest.mark.parametrize("count", range(7))
