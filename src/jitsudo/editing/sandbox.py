@@ -60,9 +60,11 @@ def run_check(argv: Sequence[str], edited: Sequence[tuple[Original, bytes]], sec
     trouble, trouble_end = os.pipe2(os.O_CLOEXEC)
     sys.stdout.flush()
     sys.stderr.flush()
+    we = os.pidfd_open(os.getpid())
     child = os.fork()
     if child == 0:
-        _become(lambda: _confine(program, argv, edited, output_end), trouble_end)
+        _become(lambda: _confine(program, argv, edited, output_end, we), trouble_end)
+    os.close(we)
     os.close(output_end)
     os.close(trouble_end)
     try:
@@ -93,13 +95,19 @@ def _drain(output: int, child: int, seconds: float) -> tuple[bytes, bool]:
     written, end = b"", time.monotonic() + seconds
     while True:
         left = end - time.monotonic()
-        if left <= 0 or not select.select([output], [], [], left)[0]:
+        # Time may be up only because it was long until we looked: a check that has ended by then has ended in time.
+        if (left <= 0 or not select.select([output], [], [], left)[0]) and not _has_ended(child):
             os.kill(child, signal.SIGKILL)
             return written, False
         chunk = os.read(output, MAX_OUTPUT_BYTES)
         if not chunk:
             return written, True
         written = (written + chunk)[:MAX_OUTPUT_BYTES]
+
+
+def _has_ended(child: int) -> bool:
+    """And with it, whatever it started: nobody else holds the pipe then."""
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _become(work: Callable[[], NoReturn], trouble: int) -> NoReturn:
@@ -112,9 +120,18 @@ def _become(work: Callable[[], NoReturn], trouble: int) -> NoReturn:
     os._exit(125)
 
 
-def _confine(program: str, argv: Sequence[str], edited: Sequence[tuple[Original, bytes]], output: int) -> NoReturn:
-    os.setsid()
+def _die_with(parent: int) -> None:
+    """End when the parent does, whose pidfd this is: from now on, and if it has ended already."""
     syscalls.die_with_parent(signal.SIGKILL)
+    if select.select([parent], [], [], 0)[0]:
+        os._exit(SIGNALLED + signal.SIGKILL)
+
+
+def _confine(
+    program: str, argv: Sequence[str], edited: Sequence[tuple[Original, bytes]], output: int, parent: int
+) -> NoReturn:
+    os.setsid()
+    _die_with(parent)
     syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC)
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     syscalls.set_mount_attributes(
@@ -125,9 +142,10 @@ def _confine(program: str, argv: Sequence[str], edited: Sequence[tuple[Original,
     _put_in_place(edited)
     _scratch(_STAGE)
     _devices()
+    outer = os.pidfd_open(os.getpid())
     inner = os.fork()  # the first process of the new process namespace
     if inner == 0:
-        syscalls.die_with_parent(signal.SIGKILL)
+        _die_with(outer)
         flags = syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
         syscalls.mount("proc", "/proc", "proc", flags)
         # Not the check itself: the first process ignores signals that would end another (abort(3), say). When it ends, all do.
