@@ -120,6 +120,7 @@ class SystemManager:
 
     async def _send(self, message: Any) -> Any:
         """Raises Failed when the bus is silent, gone, or answers with an error."""
+        router: DBusRouter | None = None
         try:
             async with asyncio.timeout(BUS_SECONDS):
                 router = await self._connected()
@@ -134,7 +135,8 @@ class SystemManager:
             # KeyError: what a call gets whose router ends while it waits
             if isinstance(error, asyncio.CancelledError) and (task := asyncio.current_task()) and task.cancelling():
                 raise
-            await self.close()
+            if router is not None and router is self._router:  # others may have connected anew since
+                await self.close()
             raise Failed(
                 f"systemd does not answer over D-Bus ({type(error).__name__})", "systemctl status dbus.service"
             ) from None

@@ -53,7 +53,7 @@ def story(monkeypatch: pytest.MonkeyPatch, test: Callable[[SystemManager, Bus], 
             return DBusConnection(*await asyncio.open_unix_connection(f"{folder}/bus"))
 
         monkeypatch.setattr(scopes, "open_dbus_connection", connect)
-        async with asyncio.timeout(20), await asyncio.start_unix_server(bus.serve, f"{folder}/bus"):
+        async with asyncio.timeout(60), await asyncio.start_unix_server(bus.serve, f"{folder}/bus"):
             await test(manager, bus)
             await manager.close()
 
@@ -97,10 +97,33 @@ def test_a_bus_that_went_away_is_a_failure_once(monkeypatch: pytest.MonkeyPatch)
             await waiting
         await works(manager, bus)
         bus.hang_up()
-        await asyncio.sleep(0.1)
+        receiving: Any = manager._router
+        await asyncio.wait([receiving._rcv_task])
         with pytest.raises(Failed, match="does not answer over D-Bus"):
             await manager.stop_scope(SESSION)
         await works(manager, bus)
         assert bus.connections == 3
+
+    story(monkeypatch, test)
+
+
+def test_whoever_learns_late_that_a_connection_is_of_no_use_spares_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else has given it up meanwhile, and another call is under way on a new one."""
+    monkeypatch.setattr(scopes, "BUS_SECONDS", 0.5)
+
+    async def test(manager: SystemManager, bus: Bus) -> None:
+        late = asyncio.create_task(manager.stop_scope(SESSION))
+        await bus.calls.get()
+        monkeypatch.setattr(scopes, "BUS_SECONDS", 20)
+        given_up, manager._router = manager._router, None
+        under_way = asyncio.create_task(manager.stop_scope(SESSION))
+        call = await bus.calls.get()
+        with pytest.raises(Failed, match="does not answer over D-Bus"):
+            await late
+        bus.answer(call)
+        await under_way
+        assert bus.connections == 2
+        assert given_up is not None
+        await given_up.__aexit__(None, None, None)
 
     story(monkeypatch, test)
