@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import select
 import socket
 import struct
 import time
@@ -15,6 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from jitsudo.daemon.agent import Agent, Unproven
 from jitsudo.daemon.connection import Connection
@@ -23,8 +25,8 @@ from jitsudo.daemon.server import Context, Handler, Interface, Limits, Server
 from jitsudo.wire.calls import CONTROL
 from jitsudo.wire.framing import Json
 
-LINGER_SECONDS = 5
-SOON = 2.0
+LINGER_SECONDS = 40
+SOON = 20.0
 LIMITS = Limits(max_frame_bytes=65_536, descriptors=0, connections_a_person=8, connections=64, reserved=4)
 HELLO = b'{"method":"io.jitsudo.Control.Hello","parameters":{}}\0'
 
@@ -121,17 +123,16 @@ def test_descriptors_of_a_refused_connection_keep_nobody_else_waiting(tmp_path: 
     async def attack() -> bytes:
         async with serving(tmp_path / "s") as server:
             held = [connected(tmp_path / "s") for _ in range(LIMITS.connections_a_person)]
-            await asyncio.sleep(0.1)
+            await until(lambda: server._open.total() == len(held))
             theirs, _peer = lingering()
             attacker = connected(tmp_path / "s")
             attacker.sendmsg([HELLO], rights(theirs.fileno()))
             theirs.close()
-            await asyncio.sleep(0.1)
-            assert b"too many" in attacker.recv(4096)
+            await until(lambda: select.select([attacker], [], [], 0)[0])
+            assert b"too many" in attacker.recv(4096, socket.MSG_DONTWAIT)
             for connection in held:
                 connection.close()
-            await asyncio.sleep(0.1)
-            assert server._open.total() == 0
+            await until(lambda: server._open.total() == 0)
             return await asyncio.wait_for(answered(tmp_path / "s"), SOON)
 
     began = time.monotonic()
@@ -149,6 +150,7 @@ def test_whoever_makes_closing_wait_has_fewer_connections_meanwhile(tmp_path: Pa
             attacker.sendmsg([HELLO], rights(theirs.fileno()))
             theirs.close()
             attacker.close()
+            await until(lambda: server._disposal._running)
             await asyncio.sleep(0.3)
             return server._open.total()
 

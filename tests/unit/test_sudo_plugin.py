@@ -42,6 +42,8 @@ from jitsudo.types import Account, Gid, Uid, UserName
 from jitsudo.wire import calls
 from jitsudo.wire.fields import Fields
 
+pytestmark = pytest.mark.usefixtures("uncollected")
+
 USER_INFO = ("user=alice", "uid=1000", "gid=1000", "cwd=/")
 ENV = ("PATH=/home/alice/bin", "TERM=xterm")
 INFO = [

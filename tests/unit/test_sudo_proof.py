@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from fake_sudo import PLUGIN_FILE, FakeSudo, load_proof
 
+pytestmark = pytest.mark.usefixtures("uncollected")
+
 
 @pytest.fixture
 def sudo() -> FakeSudo:

@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from waiting import LONG
+
 __all__ = ["make_key", "ssh_agent"]
 
 
@@ -25,7 +27,7 @@ async def ssh_agent(folder: Path, *keys: Path) -> AsyncIterator[tuple[str, int]]
     path = str(folder / "agent")
     process = await asyncio.create_subprocess_exec("ssh-agent", "-D", "-a", path, stdout=asyncio.subprocess.DEVNULL)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LONG):
             await _until_it_listens(path)
         subprocess.run(["ssh-add", "-q", *keys], env={**os.environ, "SSH_AUTH_SOCK": path}, check=True)
         yield path, process.pid

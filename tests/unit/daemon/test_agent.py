@@ -24,6 +24,8 @@ from jitsudo.daemon.agent import Agent, Signed, Unproven
 from jitsudo.daemon.disposal import Disposal
 from jitsudo.errors import InvalidValue
 
+pytestmark = pytest.mark.usefixtures("uncollected")
+
 NONCE = "5f" * 32
 DATA = challenge_data(NONCE)
 OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBFK6JTSra5tleux8qh+5q1ocKz52RMFbjBak2J1uYYr"

@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ import pytest
 from openssh import make_key, ssh_agent
 from test_challenges import answer, denials, in_their_scope, policy, use, verdicts
 from test_decide import World, a_world, check, story
+from waiting import LONG, until
 
+from jitsudo.daemon import agent as agent_module
 from jitsudo.daemon import challenging
 from jitsudo.daemon.agent import Agent
 
@@ -24,10 +26,10 @@ __all__ = ["in_their_scope"]
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a process that looks like sudo needs root")
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():
-            await asyncio.sleep(0.02)
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No agent is given up because this machine is busy: how long one has is tried with the agent's own tests."""
+    monkeypatch.setattr(agent_module, "ANSWER_SECONDS", 2 * LONG)
 
 
 def waiting(w: World) -> list[str]:
@@ -111,10 +113,12 @@ def framed(body: bytes) -> bytes:
 
 @contextlib.asynccontextmanager
 async def fake_agent(folder: Path, *replies: bytes) -> AsyncIterator[str]:
-    """Answers each request with the next of these, and is silent then."""
+    """Answers each request with the next of these, and is silent then; in the end it hangs up."""
     path, left = str(folder / "agent"), list(replies)
+    writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big"))
@@ -124,6 +128,8 @@ async def fake_agent(folder: Path, *replies: bytes) -> AsyncIterator[str]:
     server = await asyncio.start_unix_server(serve, path)
     async with server:
         yield path
+        for writer in writers:
+            writer.close()
     os.unlink(path)
 
 
@@ -219,7 +225,7 @@ def test_the_daemon_that_stops_waits_for_no_agent(tmp_path: Path, monkeypatch: p
             with contextlib.suppress(AssertionError):  # the child has read the end of its connection instead of an answer
                 await asking
 
-    asyncio.run(asyncio.wait_for(run(), 10))
+    asyncio.run(asyncio.wait_for(run(), LONG))
     assert [one.fileno() for one in detached] == [-1]
 
 
@@ -233,10 +239,10 @@ def test_many_agents_that_hang_hold_up_nobody(tmp_path: Path) -> None:
         async with fake_agent(tmp_path) as path:
             asking = [asyncio.create_task(w.sudo(check("arch"), connected(path))) for _ in range(20)]
             await until(lambda: len(waiting(w)) == 20)
-            async with asyncio.timeout(3):
-                assert verdicts(await w.sudo(check("id"))) == ["allow"]
-            replies = await asyncio.gather(*asking)
-        assert {reply[1]["parameters"]["message"] for reply in replies} == {"your SSH agent did not answer in time"}
+            assert verdicts(await w.sudo(check("id"))) == ["allow"]
+            assert len(waiting(w)) == 20
+        replies = await asyncio.gather(*asking)
+        assert {reply[1]["parameters"]["message"] for reply in replies} == {agent_module.CLOSED}
 
     story(test)
 
@@ -251,7 +257,7 @@ def test_one_person_waits_for_so_many_agents_and_no_more(tmp_path: Path, monkeyp
             asking = [asyncio.create_task(w.sudo(check("arch"), connected(path))) for _ in range(2)]
             await until(lambda: len(waiting(w)) == 2)
             assert verdicts(await w.sudo(check("arch"), connected(path))) == ["challenge", "too-many"]
-            await asyncio.gather(*asking)
+        await asyncio.gather(*asking)
         assert (await denials(w))[0] == "too many of your SSH agents are awaited at once"
         async with ssh_agent(tmp_path, tmp_path / "mine") as (path, _):
             replies = await w.sudo(check("arch"), connected(path), answer("proven"))

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from jitsudo.daemon import logins as module
 from jitsudo.daemon.logins import Logins
@@ -47,13 +48,24 @@ def log_in(folder: Path, session: str, text: str) -> None:
     (folder / session).write_text(f"# This is private data. Do not parse.\n{text}\n")
 
 
+class Looking(Logins):
+    """Counts its looks."""
+
+    looks = 0
+
+    def _look(self) -> None:
+        super()._look()
+        self.looks += 1
+
+
 async def watched(people: People, folder: Path, *steps: object) -> None:
-    """Run Logins; between its looks, the steps happen."""
-    task = asyncio.create_task(Logins(people, folder).run())
-    await asyncio.sleep(0.1)
-    for step in steps:
+    """Run Logins; between its looks, the steps happen, once all that it asked is answered."""
+    logins = Looking(people, folder)
+    task = asyncio.create_task(logins.run())
+    for step in (lambda: None, *steps):
         step()  # type: ignore[operator]
-        await asyncio.sleep(0.1)
+        before = logins.looks
+        await until(lambda before=before: logins.looks > before + 1 and not logins._asking)  # type: ignore[misc]
     assert not task.done()
     task.cancel()
 

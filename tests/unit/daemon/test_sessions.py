@@ -37,6 +37,8 @@ from jitsudo.host.scopes import SystemManager
 from jitsudo.policy.verdict import ExpiryTerms, Host
 from jitsudo.types import Digest, Duration, Moment, Person, Reason, RoleName, SessionId, Uid, UserName
 
+pytestmark = pytest.mark.usefixtures("uncollected")
+
 ALICE = Person(Uid(1), UserName("daemon"), Uid(1))
 BOB = Person(Uid(2), UserName("bin"), Uid(2))
 # A process with a child and a grandchild of which one heeds no SIGTERM; each says when it is ready.

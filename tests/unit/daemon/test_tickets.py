@@ -246,14 +246,15 @@ def test_a_terminal_makes_the_place() -> None:
 def test_a_leader_that_ended_leaves_no_place() -> None:
     """What cannot be recognised again gets no ticket."""
     code = (
-        "import os,sys,time\n"
+        "import os,sys\n"
         "os.setsid()\n"
         "if os.fork():\n    os._exit(0)\n"
-        "time.sleep(0.2); print(os.getpid(), flush=True); sys.stdin.read()"
+        "print(os.getpid(), flush=True); sys.stdin.read()"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         pid = int(child.stdout.readline())
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert place_of(Uid(7), pid) is None  # the leader is a zombie
         child.wait()
         assert place_of(Uid(7), pid) is None  # and gone

@@ -17,6 +17,8 @@ import pytest
 from jitsudo.host.journalfeed import CURSOR, JournalFeed
 from jitsudo.host.ledger import Entry, Ledger, quarantine
 
+pytestmark = pytest.mark.usefixtures("uncollected")
+
 BOOT = "b" * 32
 
 

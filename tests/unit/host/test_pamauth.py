@@ -19,6 +19,8 @@ from jitsudo.host import pamauth
 from jitsudo.host.pamauth import MAX_ANSWER_BYTES, Conversation, Prompt, _Answerer, authentication
 from jitsudo.types import UserName
 
+pytestmark = pytest.mark.usefixtures("uncollected")
+
 SRC = Path(__file__).resolve().parents[3] / "src"
 
 

@@ -17,7 +17,7 @@ from jitsudo.policy.paths import Place, path_matches
 from jitsudo.policy.rules import PathUnder
 from jitsudo.types import AbsPath
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="folders must be root's")
+pytestmark = [pytest.mark.skipif(os.geteuid() != 0, reason="folders must be root's"), pytest.mark.usefixtures("uncollected")]
 
 
 @pytest.fixture
