@@ -13,6 +13,7 @@ from test_decide import ALICE, World, a_world, check
 from test_sessions import FAMILY, NoSystemd
 from test_sessions import World as Runtime
 from test_sessions import story as runtime_story
+from waiting import LONG, until
 
 from jitsudo.daemon import admitting, entering
 from jitsudo.daemon.session import _scope_of_login, from_ledger, new_session
@@ -226,11 +227,10 @@ def test_a_session_counts_for_the_limits_and_is_closed_by_its_token() -> None:
             opened, closed = await w.dialogue(admit("session", files=["/dev/null"]), close)
             assert opened["parameters"]["verdict"] == "allow"
             assert closed["parameters"] == {}
-            for _ in range(100):
-                w.sessions.reap_all()
-                if not w.sessions.all():
-                    break
-                await asyncio.sleep(0.05)
+            async with asyncio.timeout(LONG):
+                while w.sessions.all():
+                    await asyncio.sleep(0.02)
+                    w.sessions.reap_all()
             assert (await last(w, "session.ended"))["outcome"] == "su closed it"
         assert (await last(w, "session.started"))["grant"] == grant
         assert (await last(w, "access.allowed"))["limits"] == ["role become"]
@@ -450,7 +450,7 @@ def test_a_login_goes_on_under_another_grant_of_its_role(
         monkeypatch.setattr(w.timers._granting, "verify", fine)
         now = w.state.now()
         w.timers._end_or_go_on(session, type(now)(first.grant.not_after, now.boot))
-        await asyncio.sleep(0.1)
+        await until(lambda: session.ending is not None or session.grant == second.id)
         assert (session.ending is None, session.grant == second.id) == (goes_on, goes_on)
 
     runtime_story(tmp_path, test)

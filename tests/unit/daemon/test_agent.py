@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openssh import make_key, ssh_agent
+from waiting import LONG
 
 from jitsudo.crypto import challenge_data, key_blobs, verify_challenge
 from jitsudo.daemon import agent
@@ -70,7 +71,8 @@ def against(play: Play, *keys: bytes, is_quiet: bool = False, waits: list[str] |
         theirs.setblocking(False)
         playing = asyncio.ensure_future(play(theirs))
         try:
-            return await prove(ours, *keys, is_quiet=is_quiet, waits=waits)
+            async with asyncio.timeout(LONG):
+                return await prove(ours, *keys, is_quiet=is_quiet, waits=waits)
         finally:
             playing.cancel()
             await asyncio.gather(playing, return_exceptions=True)
@@ -221,25 +223,24 @@ def test_a_silent_agent_is_given_up(sent: bytes, monkeypatch: pytest.MonkeyPatch
         await asyncio.get_running_loop().sock_sendall(connection, sent)
         await asyncio.Event().wait()
 
-    started = time.monotonic()
     with pytest.raises(Unproven, match="did not answer in time"):
         against(play, KEY)
-    assert time.monotonic() - started < 2
 
 
 def test_pieces_do_not_buy_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent that sends a byte now and then is given up as one that sends nothing."""
     monkeypatch.setattr(agent, "ANSWER_SECONDS", 0.3)
+    sent: list[int] = []
 
     async def play(connection: socket.socket) -> None:
         for byte in listing(KEY):
             await asyncio.get_running_loop().sock_sendall(connection, bytes([byte]))
+            sent.append(byte)
             await asyncio.sleep(0.05)
 
-    started = time.monotonic()
     with pytest.raises(Unproven, match="did not answer in time"):
         against(play, KEY)
-    assert time.monotonic() - started < 2
+    assert 0 < len(sent) < len(listing(KEY)) // 2
 
 
 def test_an_agent_may_speak_in_pieces_of_one_byte(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,9 +262,10 @@ def test_an_agent_may_speak_in_pieces_of_one_byte(monkeypatch: pytest.MonkeyPatc
                 await asyncio.sleep(0.001)
 
     monkeypatch.setattr(socket.socket, "recvmsg", noted)
+    began = time.monotonic()
     assert against(play, KEY) == Signed(KEY, b"made")
     assert sum(reads) == len(listing(KEY) + SIGNED)
-    assert len(reads) < 20
+    assert len(reads) < 6 + (time.monotonic() - began) / agent.PIECE_SECONDS
 
 
 def test_a_flood_gives_way_to_others() -> None:
@@ -276,10 +278,10 @@ def test_a_flood_gives_way_to_others() -> None:
         theirs.setblocking(False)
         sending = asyncio.ensure_future(asyncio.get_running_loop().sock_sendall(theirs, framed(body) + bytes(4096)))
         proving = asyncio.ensure_future(prove(ours, KEY))
-        longest, before = 0.0, time.monotonic()
+        longest, before = 0.0, time.thread_time()  # how long this thread was kept from running is not the daemon's doing
         while not proving.done():
             await asyncio.sleep(0)
-            longest, before = max(longest, time.monotonic() - before), time.monotonic()
+            longest, before = max(longest, time.thread_time() - before), time.thread_time()
         with pytest.raises(Unproven, match="none of the keys"):
             await proving
         await asyncio.gather(sending, return_exceptions=True)

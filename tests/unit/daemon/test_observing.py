@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from test_decide import ALICE, World, invocation, story
+from waiting import LONG
 
 from jitsudo.client import Client
 from jitsudo.daemon import observing
@@ -73,11 +74,10 @@ async def said(w: World, *calls: Any, **how: Any) -> list[dict[str, Any]]:
     """What is on record of these, once it is."""
     before = len(await bodies(w))
     assert await w.sudo(*calls, **how) == [{"parameters": {}}] * len(calls)
-    for _ in range(100):
-        if len(found := await bodies(w)) >= before + len(calls):
-            return found[before:]
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"not recorded: {found[before:]}")
+    async with asyncio.timeout(LONG):
+        while len(found := await bodies(w)) < before + len(calls):
+            await asyncio.sleep(0.02)
+    return found[before:]
 
 
 async def bodies(w: World) -> list[dict[str, Any]]:

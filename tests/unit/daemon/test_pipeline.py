@@ -13,6 +13,7 @@ from test_challenges import answer, verdicts
 from test_decide import POLICY, World, check, invocation, listing, story
 from test_sessions import World as Runtime
 from test_sessions import story as runtime_story
+from waiting import until
 
 from jitsudo.daemon import decide
 from jitsudo.daemon.policyloading import PolicyLoading
@@ -312,7 +313,7 @@ def test_a_session_goes_on_under_another_grant_of_the_same_role(tmp_path: Path, 
         monkeypatch.setattr(w.timers._granting, "verify", fine)
         now = type(w.state.now())(first.grant.not_after, w.state.now().boot)
         w.timers._end_or_go_on(session, now)
-        await asyncio.sleep(0.1)
+        await until(lambda: session.grant == second.id)
         assert session.ending is None
         assert (session.grant, session.not_after) == (second.id, second.grant.not_after)
         assert w.sessions.under(first.id) == []
@@ -345,8 +346,7 @@ def test_a_session_does_not_go_on_under_what_does_not_cover_it(
         monkeypatch.setattr(w.timers._granting, "verify", verify)
         now = w.state.now()
         w.timers._end_or_go_on(session, type(now)(first.grant.not_after, now.boot))
-        await asyncio.sleep(0.1)
-        assert session.ending is not None
+        await until(lambda: session.ending is not None)
         assert session.grant == first.id
 
     runtime_story(tmp_path, test)
@@ -391,12 +391,8 @@ def test_the_timers_outlive_whatever_goes_wrong_in_them(
 
         monkeypatch.setattr(Timers, "_turn", turn)
         running = asyncio.create_task(w.timers.run())
-        for _ in range(100):
-            await asyncio.sleep(0.05)
-            if turns > 1:
-                break
+        await until(lambda: turns > 1)
         running.cancel()
-        assert turns > 1
         assert "surprise" in caplog.text
 
     runtime_story(tmp_path, test)

@@ -313,7 +313,7 @@ def test_what_was_prepared_is_no_session_until_it_is_opened(tmp_path: Path, monk
         monkeypatch.setattr(w.manager, "start_scope", start_scope)
         session, _ = w.made(grant, child.pid)
         w.sessions.prepare(session, w.state.now())
-        await asyncio.wait_for(started.wait(), 5)
+        await asyncio.wait_for(started.wait(), 30)
         real, cgroup = peer_module._read, f"0::/jitsudo.slice/jitsudo-{session.id}.scope\n".encode()
 
         def read(pid: int, name: str) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from jitsudo.daemon import main
 
@@ -27,10 +28,12 @@ def test_a_grant_that_cannot_be_verified_does_not_delay_the_start(
 ) -> None:
     """A directory that is dead is waited for afterwards; what raises there is logged, and the daemon goes on."""
     said: list[str] = []
+    begun = asyncio.Event()
     monkeypatch.setattr(main.systemd.daemon, "notify", said.append)
 
     async def verify(_state: Any, _granting: Any) -> None:
         assert "READY=1" in said
+        begun.set()
         if ends == "badly":
             raise RuntimeError("directory")
         await asyncio.Event().wait()
@@ -39,12 +42,9 @@ def test_a_grant_that_cannot_be_verified_does_not_delay_the_start(
 
     async def run() -> None:
         serving = asyncio.create_task(main.serve(arguments(tmp_path)))
-        for _ in range(200):
-            await asyncio.sleep(0.05)
-            if "READY=1" in said:
-                break
-        await asyncio.sleep(0.1)
-        assert "READY=1" in said
+        await until(lambda: serving.done() or begun.is_set())
+        if ends == "badly":
+            await until(lambda: "could not all be verified" in caplog.text)
         assert not serving.done()
         serving.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from waiting import LONG, wait_until
 
 from jitsudo.doctor import registry
 from jitsudo.doctor.findings import Severity, Unknown
@@ -22,9 +23,8 @@ def test_a_program_that_does_not_end_is_ended_with_its_children() -> None:
     begun = time.monotonic()
     with pytest.raises(Unknown, match=r"/bin/sh did not end within 0.3 s"):
         Host().run("/bin/sh", "-c", "sleep 4711.25 & sleep 4711.25", seconds=0.3)
-    assert time.monotonic() - begun < 2
-    time.sleep(0.1)
-    assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"4711.25" in _bytes(path)]
+    assert time.monotonic() - begun < LONG
+    wait_until(lambda: not [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"4711.25" in _bytes(path)])
 
 
 def _bytes(path: Path) -> bytes:
@@ -127,7 +127,7 @@ def test_lines_leaves_out_what_says_nothing(tmp_path: Path) -> None:
 
 
 def hanging(_host: Host) -> Iterator[str]:
-    time.sleep(30)
+    time.sleep(600)
     yield "never"
 
 
@@ -139,10 +139,10 @@ def test_a_check_that_hangs_is_unknown_in_time_and_holds_no_other_up() -> None:
     """Its thread is left behind."""
     area = Area("x", "", (Check("hangs", hanging, ()), Check("fine", fine, ())))
     begun = time.monotonic()
-    found = examine_areas(Host(), [area], check_seconds=0.3)
-    assert time.monotonic() - begun < 2
+    found = examine_areas(Host(), [area], check_seconds=1)
+    assert time.monotonic() - begun < LONG
     assert [(one.code, one.severity) for one in found] == [("hangs", Severity.UNKNOWN), ("fine", Severity.OK)]
-    assert found[0].found == "took longer than 0.3 s"
+    assert found[0].found == "took longer than 1 s"
 
 
 def test_the_whole_ends_in_time_though_every_check_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,8 +150,8 @@ def test_the_whole_ends_in_time_though_every_check_hangs(monkeypatch: pytest.Mon
     monkeypatch.setattr(registry, "WHOLE_SECONDS", 0.5)
     area = Area("x", "", tuple(Check(f"hangs-{n}", hanging, ()) for n in range(12)))
     begun = time.monotonic()
-    found = examine_areas(Host(), [area], check_seconds=5)
-    assert time.monotonic() - begun < 2
+    found = examine_areas(Host(), [area], check_seconds=300)
+    assert time.monotonic() - begun < LONG
     assert len(found) == 12
     assert {one.severity for one in found} == {Severity.UNKNOWN}
     assert {one.found for one in found} == {"not done within 0.5 s, with all that came before"}
@@ -160,7 +160,7 @@ def test_the_whole_ends_in_time_though_every_check_hangs(monkeypatch: pytest.Mon
 def test_checks_that_hang_leave_room_for_others() -> None:
     """More of them than run at once, and what comes after is examined all the same."""
     area = Area("x", "", (*(Check(f"hangs-{n}", hanging, ()) for n in range(6)), Check("fine", fine, ())))
-    found = examine_areas(Host(), [area], check_seconds=0.2)
+    found = examine_areas(Host(), [area], check_seconds=1)
     assert [one.found for one in found if one.code == "fine"] == ["fine"]
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import LONG
 
 from jitsudo.host.journalfeed import CURSOR, JournalFeed
 from jitsudo.host.ledger import Entry, Ledger, quarantine
@@ -240,7 +241,7 @@ def test_the_running_feed_sends_as_events_come_and_retries(tmp_path: Path, journ
         got: list[int] = []
         for number in range(1, 4):
             await add(ledger, 1)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(LONG):
                 while len(got) < number:
                     got += journald.seqs()
                     await asyncio.sleep(0.01)
@@ -248,7 +249,7 @@ def test_the_running_feed_sends_as_events_come_and_retries(tmp_path: Path, journ
         await add(ledger, 1)
         await asyncio.sleep(0.05)
         back = FakeJournald(journald.path)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LONG):
             while len(got) < 4:
                 got += back.seqs()
                 await asyncio.sleep(0.01)

@@ -7,11 +7,12 @@ import fcntl
 import os
 import pty
 import termios
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import LONG, wait_until
 
 from jitsudo.host.terminal import Terminal, notify
 from jitsudo.types import Uid
@@ -26,14 +27,26 @@ def pair() -> Iterator[tuple[int, int]]:
     os.close(slave)
 
 
-def heard(master: int, until: bytes = b"\n") -> bytes:
-    """What was written to the terminal so far, up to what is awaited, or half a second's worth."""
-    data, deadline = b"", time.monotonic() + 0.5
-    while not data.endswith(until) and time.monotonic() < deadline:
+def heard(master: int, until: bytes) -> bytes:
+    """What was written to the terminal so far, up to what is awaited."""
+    data = b""
+
+    def has_come() -> bool:
+        nonlocal data
         with contextlib.suppress(BlockingIOError):
             data += os.read(master, 65_536)
-        time.sleep(0.005)
+        return data.endswith(until)
+
+    wait_until(has_come)
     return data
+
+
+def said(terminal: Terminal, *lines: str) -> None:
+    """These are said, and that ends."""
+    saying = threading.Thread(target=lambda: [terminal.say(line) for line in lines], daemon=True)
+    saying.start()
+    saying.join(LONG)
+    assert not saying.is_alive()
 
 
 def test_settings_are_put_back_as_they_were(pair: tuple[int, int]) -> None:
@@ -73,10 +86,7 @@ def test_a_stopped_terminal_stops_nobody(pair: tuple[int, int]) -> None:
     _, slave = pair
     terminal = Terminal(os.dup(slave))
     termios.tcflow(slave, termios.TCOOFF)
-    began = time.monotonic()
-    for _ in range(200):
-        terminal.say("x" * 500)
-    assert time.monotonic() - began < 2
+    said(terminal, *["x" * 500] * 200)
     terminal.close()
 
 
@@ -84,10 +94,7 @@ def test_a_full_terminal_stops_nobody(pair: tuple[int, int]) -> None:
     """Its window is frozen; the buffer fills, then notices are dropped."""
     _, slave = pair
     terminal = Terminal(os.dup(slave))
-    began = time.monotonic()
-    for _ in range(500):
-        terminal.say("x" * 500)
-    assert time.monotonic() - began < 2
+    said(terminal, *["x" * 500] * 500)
     terminal.close()
 
 
@@ -122,9 +129,11 @@ def test_notices_go_to_terminals_of_the_person_that_take_messages(pair: tuple[in
     os.chmod(os.ttyname(slave), 0o620)
     assert notify(Uid(me), "hello", tmp_path) == 0
     assert notify(Uid(me + 1), "hello", folder) == 0
-    assert b"hello" not in heard(master)
+    os.write(slave, b"nothing\n")
+    assert heard(master, b"nothing\r\n") == b"nothing\r\n"
     assert notify(Uid(me), "hello", folder) >= 1
     assert b"hello" in heard(master, b"hello\r\r\n")
     os.chmod(os.ttyname(slave), 0o600)
     notify(Uid(me), "again", folder)
-    assert b"again" not in heard(master)
+    os.write(slave, b"nothing\n")
+    assert heard(master, b"nothing\r\n") == b"nothing\r\n"
