@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -155,10 +156,10 @@ class Timers:
                 self._state.note(now, self._state.journal.grant_expired(grant.id))
 
     def _until_next(self) -> float:
-        """Seconds until the next thing that time brings."""
-        now = self._state.now()
+        """Seconds until the next thing that time brings; what became due since the last turn is late already."""
+        wall = time.time()  # to the fraction: everything ends as a second begins
         ends = [grant.grant.not_after for grant in self._state.live_grants()]
         session = self._sessions.next_end()
         if session is not None:
             ends.append(session)
-        return max(0.01, min([LONGEST_SLEEP, *(end - now.wall for end in ends if end > now.wall)]))
+        return max(0.01, min([LONGEST_SLEEP, *(end - wall for end in ends)]))
