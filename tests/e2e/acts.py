@@ -13,20 +13,29 @@ from typing import Any
 from lab import Lab
 
 REASON = "INC-4711 nginx is down"
-PATIENCE = 5.0  # seconds for what happens soon, but not at once
+PATIENCE = 30.0  # seconds for what happens soon, but not at once: on a busy machine, too
+DELIVERY_SECONDS = 5.0  # for journald to have what is on record; a test may keep it from that
 POLICY = "/etc/jitsudo/policy.d"
 LEDGER = "/var/lib/jitsudo/ledger.db"
 
-# Every grant that somebody asked for is revoked, every open request denied; standing ones stay.
+# Every grant that somebody asked for is revoked, every open request denied; standing ones stay. One may end by
+# itself meanwhile.
 _RETURN_EVERYTHING = """
+import contextlib
 from jitsudo.client import Client
-with Client() as client:
+from jitsudo.errors import JitsudoError
+
+def left(client):
     status = client.call("Status")
-    for grant in status["grants"]:
-        if not grant["standing"]:
-            client.call("Revoke", grant=grant["id"], reason="the test is over")
-    for request in status["requests"]:
-        client.call("Deny", request=request["id"], reason="the test is over")
+    grants = [("Revoke", {"grant": grant["id"]}) for grant in status["grants"] if not grant["standing"]]
+    return grants + [("Deny", {"request": request["id"]}) for request in status["requests"]]
+
+with Client() as client:
+    for method, what in left(client):
+        with contextlib.suppress(JitsudoError):
+            client.call(method, **what, reason="the test is over")
+    if still := left(client):
+        raise SystemExit(f"still there: {still}")
 """
 
 
@@ -36,12 +45,14 @@ def return_everything(host: Lab) -> None:
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """The first true value of `condition`, asked again until then."""
+    """The first true value of `condition`, asked again until then, and once more after the last moment."""
     deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+    while True:
+        is_late = time.monotonic() >= deadline
+        if value := condition():
+            return value
+        assert not is_late, f"not within {seconds} s: {what}"
         time.sleep(0.05)
-    return value
 
 
 # Asking, approving, ending.
@@ -84,8 +95,20 @@ def grants_of(host: Lab, user: str | None) -> list[dict[str, Any]]:
     return [grant for grant in found if not grant["standing"]]
 
 
-def sudo(host: Lab, *argv: str, user: str | None = "alice", timeout: float = 30) -> subprocess.CompletedProcess[str]:
+def sudo(host: Lab, *argv: str, user: str | None = "alice", timeout: float = 60) -> subprocess.CompletedProcess[str]:
     return host.run("sudo", *argv, user=user, timeout=timeout)
+
+
+TIMED = """b=$EPOCHREALTIME; "$@"; s=$?; e=$EPOCHREALTIME; printf '\\n%d' $(((${e/./} - ${b/./}) / 1000)); exit $s"""
+
+
+def timed(
+    host: Lab, *argv: str, user: str | None = "alice", timeout: float = 120
+) -> tuple[subprocess.CompletedProcess[str], float]:
+    """Run `argv`; and the seconds that it took on the host, without those that it takes to get there."""
+    done = host.run("bash", "-c", TIMED, "timed", *argv, user=user, timeout=timeout)
+    out, _, milliseconds = done.stdout.rpartition("\n")
+    return subprocess.CompletedProcess([*argv], done.returncode, out, done.stderr), int(milliseconds) / 1000
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], words: str) -> None:
@@ -98,6 +121,17 @@ def assert_refused(done: subprocess.CompletedProcess[str], words: str) -> None:
 def gone(host: Lab, pattern: str) -> bool:
     """Whether no process's command line matches."""
     return host.run("pgrep", "-f", pattern).returncode == 1
+
+
+# On a terminal. The end of a session's leader throws away what its terminal has not passed on yet: it waits until it was read.
+
+END = "<that is all>"
+ENDING = f"printf %s '{END}'; read -r _"
+
+
+def held(*argv: str) -> list[str]:
+    """The same for a terminal, on which END follows; then it waits for a line."""
+    return ["sh", "-c", f'"$@"; s=$?; {ENDING}; exit $s', "held", *argv]
 
 
 # The daemon.
@@ -140,9 +174,11 @@ def extra_policy(host: Lab, text: str) -> Iterator[Callable[[str], None]]:
 PAM_SERVICE = "/etc/pam.d/jitsudo-sudo"
 PAUSE = """#!/bin/sh
 [ "$PAM_TYPE" = open_session ] || exit 0
-touch /run/paused
+echo $PPID >/run/pausing
+mv /run/pausing /run/paused
 kill -STOP $PPID
 """
+IS_PAUSED = "read -r pid </run/paused && grep -q '^State:.T' /proc/$pid/status"
 
 
 @contextmanager
@@ -154,7 +190,7 @@ def stopped_before_it_runs(host: Lab, *argv: str, user: str = "alice") -> Iterat
     host.run("rm", "-f", "/run/paused", check=True)
     command = host.start("sudo", "-n", *argv, user=user)
     try:
-        until(lambda: host.run("test", "-e", "/run/paused").returncode == 0, "sudo has stopped")
+        until(lambda: host.run("sh", "-c", IS_PAUSED).returncode == 0, "sudo has stopped")
         yield command
     finally:
         host.put(PAM_SERVICE, before)
@@ -169,6 +205,19 @@ def go_on(host: Lab, *argv: str) -> None:
 
 # The journal.
 
+# What journalctl shows with these options, once it has what was on record when this began.
+_SHOW = f"""
+import contextlib, sqlite3, subprocess, sys, time
+journalctl, last = ["journalctl", "-q", "-o", "json", "--all"], None
+with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect("file:{LEDGER}?mode=ro", uri=True)) as ledger:
+    last = ledger.execute("SELECT hash FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+deadline = time.monotonic() + {DELIVERY_SECONDS}
+while last and time.monotonic() < deadline:
+    if subprocess.run([*journalctl, "-n", "1", f"JITSUDO_HASH={{last[0]}}"], capture_output=True).stdout:
+        break
+    time.sleep(0.02)
+sys.exit(subprocess.run([*journalctl, *sys.argv[1:]]).returncode)
+"""  # noqa: S608  the name of a file, and a number
 Event = dict[str, str]
 OURS = {"_SYSTEMD_UNIT": "jitsudod.service", "_UID": "0", "SYSLOG_IDENTIFIER": "jitsudo"}
 
@@ -182,13 +231,14 @@ class Journal:
 
     @classmethod
     def from_now(cls, host: Lab) -> Journal:
-        last = host.run("journalctl", "-q", "-n", "1", "-o", "json", check=True).stdout
+        """What is on record by now is not among them, even if journald gets it only now."""
+        last = host.run("python3", "-I", "-c", _SHOW, "-n", "1", check=True).stdout
         return cls(host, json.loads(last)["__CURSOR"])
 
     def events(self) -> list[Event]:
-        """In the order of the journal. Only what the daemon itself wrote: any local user can write what looks like it."""
+        """All on record, in the journal's order; only the daemon's own, since any local user can write what looks like it."""
         # Filtered here: with matches, journalctl of systemd 252 leaves out the first entry after the cursor.
-        done = self.host.run("journalctl", "-q", "-o", "json", "--all", f"--after-cursor={self.cursor}", check=True)
+        done = self.host.run("python3", "-I", "-c", _SHOW, f"--after-cursor={self.cursor}", check=True)
         return [e for e in map(json.loads, done.stdout.splitlines()) if OURS.items() <= e.items()]
 
     def find(self, event: str, **fields: str | None) -> list[Event]:

@@ -12,7 +12,7 @@ import pexpect
 FRONT_END = os.environ.get("JITSUDO_FRONT_END") or "python"  # which plugin asks the daemon for sudo; scripts/lab reads it too
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "lab"
 UP_SECONDS = 900  # the first boot of a suite builds its root file system
-DOWN_SECONDS = 60
+DOWN_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Lab:
         user: str | None = None,
         tty: bool = False,
         input: str | None = None,  # noqa: A002  subprocess.run's own word for it
-        timeout: float = 60,
+        timeout: float = 120,
         check: bool = False,
     ) -> subprocess.CompletedProcess[str]:
         """Run `argv` on the host, as root or in a real login session of `user`.
@@ -86,7 +86,7 @@ class Lab:
         pipe = subprocess.PIPE
         return subprocess.Popen(self.command(*argv, user=user), stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
-    def spawn(self, user: str | None, *argv: str, timeout: float = 20) -> pexpect.spawn[str]:
+    def spawn(self, user: str | None, *argv: str, timeout: float = 60) -> pexpect.spawn[str]:
         """Start `argv` on a terminal of the host, to be driven by expect and sendline."""
         first, *rest = self.command(*argv, user=user, tty=True)
         return pexpect.spawn(first, rest, timeout=timeout, encoding="utf-8", codec_errors="surrogateescape")

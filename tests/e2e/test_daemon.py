@@ -23,6 +23,7 @@ from acts import (
     request_of,
     restart_daemon,
     sudo,
+    timed,
     until,
 )
 from lab import Lab
@@ -52,15 +53,16 @@ def test_a_daemon_that_is_stopped_stops_people_and_not_root(clean: Lab) -> None:
     journal = Journal.from_now(clean)
     clean.run("systemctl", "stop", *UNITS, check=True)
     try:
-        started = time.monotonic()
-        assert_refused(sudo(clean, "true"), "the daemon is not running")
-        assert time.monotonic() - started < 3
+        refused, seconds = timed(clean, "sudo", "true")
+        assert_refused(refused, "the daemon is not running")
+        assert seconds < 3
         assert sudo(clean, "-u", "postgres", "id", "-un", user=None).stdout == "postgres\n"
         done = clean.run("jitsudo", "status", user="alice")
         assert (done.returncode, done.stdout) == (5, "")
         assert "systemctl status jitsudod" in done.stderr
-        logged = clean.run("journalctl", "-q", "-t", "jitsudo", "_UID=0", "-n", "5").stdout
-        assert "root ran '/usr/bin/id -un' as postgres without a decision" in logged
+        words = "root ran '/usr/bin/id -un' as postgres without a decision"
+        logged = ("journalctl", "-q", "-t", "jitsudo", "_UID=0", f"--after-cursor={journal.cursor}")
+        until(lambda: words in clean.run(*logged).stdout, "it is logged")
     finally:
         clean.run("systemctl", "start", *UNITS, check=True)
     assert sudo(clean, "true").returncode == 0
@@ -73,9 +75,9 @@ def test_a_daemon_that_hangs_is_a_refusal_after_two_seconds(clean: Lab) -> None:
     """Two seconds of silence deny, with a sentence; root goes on; once it answers again the grant holds."""
     obtain(clean, "true-only")
     with frozen(clean, "jitsudod.service"):
-        started = time.monotonic()
-        assert_refused(sudo(clean, "true"), "the daemon did not answer for 2 seconds")
-        assert 2 <= time.monotonic() - started < 3.5
+        refused, seconds = timed(clean, "sudo", "true")
+        assert_refused(refused, "the daemon did not answer for 2 seconds")
+        assert 2 <= seconds < 3.5
         assert sudo(clean, "id", "-un", user=None).stdout == "root\n"
     assert sudo(clean, "true").returncode == 0
 
@@ -114,7 +116,7 @@ def test_no_allow_is_lost_when_the_daemon_is_killed_again_and_again(clean: Lab) 
     for _ in range(3):
         time.sleep(0.5)
         kill_daemon(clean)
-    ran = commands.communicate(timeout=30)[0].count("ran")
+    ran = commands.communicate(timeout=300)[0].count("ran")
     assert ran > 5
     until(lambda: len(journal.find("command.allowed", user="alice")) >= ran, "every command's event")
     assert not journal.find("ledger.quarantined")
@@ -138,18 +140,23 @@ def test_a_running_session_is_adopted_again(clean: Lab, how: object) -> None:
         assert gone(clean, SLEEPERS)
     finally:
         command.terminate()
-        command.communicate(timeout=10)
+        command.communicate(timeout=30)
 
 
 def test_the_end_of_a_command_is_known_after_a_restart(clean: Lab) -> None:
     """The command started before the daemon was killed, and its exit status is on record all the same."""
-    obtain(clean)
+    obtain(clean, "inside")
+    clean.run("rm", "-f", "/run/daemon-is-back", check=True)
+    clean.put("/srv/inside.sh", "echo runs; until [ -e /run/daemon-is-back ]; do sleep 0.1; done\n")
     journal = Journal.from_now(clean)
-    command = clean.start("sudo", "sleep", "2", user="alice")
+    command = clean.start("sudo", "inside", user="alice")
+    assert command.stdout is not None
+    assert command.stdout.readline() == "runs\n"
     session = journal.expect("session.started")["JITSUDO_SESSION_ID"]
     kill_daemon(clean)
-    assert command.wait(timeout=10) == 0
-    command.communicate()
+    clean.run("touch", "/run/daemon-is-back", check=True)
+    command.communicate(timeout=30)
+    assert command.returncode == 0
     assert journal.expect("session.ended", session_id=session)["JITSUDO_EXIT_STATUS"] == "0"
 
 
@@ -159,10 +166,11 @@ def test_sessions_end_while_the_daemon_is_down(clean: Lab) -> None:
     journal = Journal.from_now(clean)
     command = clean.start("sudo", "sleep", "91010", user="alice")
     session = journal.expect("session.started")["JITSUDO_SESSION_ID"]
+    until(lambda: not gone(clean, "^sleep 91010$"), "the command runs")
     clean.run("systemctl", "stop", *UNITS, check=True)
     try:
         clean.run("pkill", "-f", "^sleep 91010", check=True)
-        command.communicate(timeout=10)
+        command.communicate(timeout=30)
     finally:
         clean.run("systemctl", "start", *UNITS, check=True)
     assert "while the daemon was not running" in journal.expect("session.ended", session_id=session)["JITSUDO_OUTCOME"]
@@ -209,25 +217,24 @@ def test_a_broken_policy_leaves_the_last_good_one_in_force(clean: Lab, damage: s
 def test_journald_away_loses_and_delays_nothing(clean: Lab, how: str) -> None:
     """Commands run as fast as ever; when journald is back every event arrives, in order and without a gap."""
     obtain(clean, "true-only")
+    loop = "for i in $(seq 10); do sudo -n true || exit 1; done"
+    _, before = timed(clean, "sh", "-c", loop)
     journal = Journal.from_now(clean)
     journald = ["systemd-journald.service", "systemd-journald.socket", "systemd-journald-dev-log.socket"]
-    loop = "for i in $(seq 10); do sudo -n true || exit 1; done"
     if how == "stopped":
         clean.run("systemctl", "stop", *journald)
     else:
         clean.run("systemctl", "kill", "-s", "STOP", "--kill-whom=main", journald[0], check=True)
     try:
-        started = time.monotonic()
-        done = clean.run("sh", "-c", loop, user="alice")
-        elapsed = time.monotonic() - started
+        done, seconds = timed(clean, "sh", "-c", loop)
     finally:
         if how == "stopped":
             clean.run("systemctl", "start", *journald, check=True)
         else:
             clean.run("systemctl", "kill", "-s", "CONT", "--kill-whom=main", journald[0], check=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert elapsed < 10
-    until(lambda: len(journal.find("session.ended")) == 10, "all events", 15)
+    assert seconds < 3 * before + 5
+    until(lambda: len(journal.find("session.ended")) == 10, "all events")
     events = journal.events()
     assert len([e for e in events if e["JITSUDO_EVENT"] == "command.allowed"]) == 10
     numbers = [int(e["JITSUDO_SEQ"]) for e in events]
@@ -236,38 +243,52 @@ def test_journald_away_loses_and_delays_nothing(clean: Lab, how: str) -> None:
         assert after["JITSUDO_PREV_HASH"] == before["JITSUDO_HASH"]
 
 
-# Connections that are held open, half frames, and garbage; prints what became of each, then waits.
+# Garbage, then connections with half a frame each; prints what became of the former. What the daemon closes is opened again.
 FLOOD = """
-import socket, sys, time
-held = []
+import select, socket, sys
 def connect():
-    s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect("/run/jitsudo/control"); held.append(s); return s
+    s = socket.socket(socket.AF_UNIX); s.settimeout(30); s.connect("/run/jitsudo/control"); return s
 def answer(s):
     try:
         return s.recv(65536).split(bytes(1))[0].decode() or "closed"
     except OSError as error:
         return type(error).__name__
-for data in (b"x" * 1_000_000, bytes(1_000), b'{"method":', b"[" * 60_000 + bytes(1)):
+def half():
     s = connect()
-    try:
-        s.sendall(data)
-    except OSError:
-        pass
-    if data[:1] != b"{":
+    s.sendall(b'{"method":')
+    return s
+for data in (b"x" * 1_000_000, bytes(1_000), b"[" * 60_000 + bytes(1)):
+    with connect() as s:
+        try:
+            s.sendall(data)
+        except OSError:
+            pass
         print(answer(s), flush=True)
-        s.close(); held.remove(s)
-time.sleep(0.2)
-while len(held) < 8:
-    connect().sendall(b'{"method":')
-time.sleep(0.2)
-print(answer(connect()), flush=True)
-print("flooding", flush=True)
-sys.stdin.read()
+held, is_full = set(), False
+while True:
+    while len(held) < 8:
+        try:
+            held.add(half())
+        except OSError:  # what was closed before still counts
+            break
+    ready = select.select([*held, sys.stdin], [], [], 0.2)[0]
+    if sys.stdin in ready:
+        break
+    for s in ready:
+        held.discard(s)
+        s.close()
+    if not is_full and not ready and len(held) == 8:
+        with connect() as s:
+            said = answer(s)
+        is_full = "too-many" in said
+        if is_full:
+            print(said, "flooding", sep="\\n", flush=True)
 """
 
 
 def test_a_flood_on_the_control_socket_stays_its_senders_own(clean: Lab) -> None:
     """mallory's garbage is refused, the ninth connection too; alice asks, is approved and runs as ever."""
+    _, before = timed(clean, "jitsudo", "status")
     flood = clean.start("python3", "-I", "-c", FLOOD, user="mallory")
     try:
         assert flood.stdout is not None
@@ -277,22 +298,25 @@ def test_a_flood_on_the_control_socket_stays_its_senders_own(clean: Lab) -> None
             answers.append(line)
         assert "too-many" in answers[-1]
         assert "Traceback" not in "".join(answers)
-        started = time.monotonic()
+        assert timed(clean, "jitsudo", "status")[1] < 3 * before + 5
         obtain(clean)
         assert sudo(clean, "systemctl", "restart", "nginx.service").returncode == 0
-        assert time.monotonic() - started < 5
-        refused = clean.run("jitsudo", "status", user="mallory")
-        assert (refused.returncode, "too many connections at once" in refused.stderr) == (1, True)
+
+        def is_refused() -> bool:
+            refused = clean.run("jitsudo", "status", user="mallory")
+            return (refused.returncode, "too many connections at once" in refused.stderr) == (1, True)
+
+        until(is_refused, "mallory may not call")
     finally:
         flood.terminate()
-        flood.communicate(timeout=5)
+        flood.communicate(timeout=30)
     until(lambda: clean.run("jitsudo", "status", user="mallory").returncode == 0, "mallory may call again")
 
 
 CHECK = """
 import json, os, socket, sys
 uid, pid = sys.argv[1], int(sys.argv[2]) or os.getpid()
-s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect("/run/jitsudo/decide")
+s = socket.socket(socket.AF_UNIX); s.settimeout(30); s.connect("/run/jitsudo/decide")
 user_info = [f"pid={pid}", f"ppid={os.getppid()}", f"pgid={os.getpgrp()}", "tcpgid=-1", f"sid={os.getsid(0)}", f"uid={uid}",
     f"euid=0", f"gid={uid}", f"egid={uid}", "groups=" + uid, "user=" + sys.argv[3], "cwd=/", "tty=", "host=x", "lines=24",
     "cols=80", "umask=022"]
@@ -321,7 +345,7 @@ def test_the_decide_socket_is_roots_and_believes_the_kernel(clean: Lab) -> None:
 def test_too_many_open_requests(clean: Lab) -> None:
     """Fifty are open at most; the next is refused, and bob's are not affected."""
     script = f"for i in $(seq 50); do jitsudo request web-operator --reason '{REASON}' >/dev/null 2>&1 || exit 9; done"
-    assert clean.run("sh", "-c", script, user="alice").returncode == 0
+    assert clean.run("sh", "-c", script, user="alice", timeout=300).returncode == 0
     done = clean.run("jitsudo", "request", "web-operator", "--reason", REASON, user="alice")
     assert done.returncode == 1
     assert "50 open requests" in done.stderr

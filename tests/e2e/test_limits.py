@@ -90,7 +90,7 @@ def test_an_hour_is_the_persons_whatever_the_grant(limited: Lab) -> None:
         assert sudo(limited, "false").stderr == ""
     done = sudo(limited, "false")
     assert_refused(done, "role hourly allows 3 times an hour, and you have had that")
-    assert re.search(r"the next is possible at \d\d:\d\d:\d\d UTC, in (59|60) min", done.stderr), done.stderr
+    assert re.search(r"the next is possible at \d\d:\d\d:\d\d UTC, in (5\d|60) min", done.stderr), done.stderr
     limited.run("jitsudo", "return", grant, user="alice", check=True)
     kill_daemon(limited)
     obtain(limited, "hourly")
@@ -109,7 +109,7 @@ def test_one_at_a_time_is_one_that_runs(limited: Lab) -> None:
     restart_daemon(limited)
     assert_refused(sudo(limited, "sleep", "0"), words)
     limited.run("pkill", "-9", "-f", "^sleep 88001$", check=True)
-    running.communicate(timeout=10)
+    running.communicate(timeout=30)
     until(lambda: sudo(limited, "sleep", "0").returncode == 0, "there is room again")
 
 
@@ -120,7 +120,7 @@ def test_a_command_that_ended_while_the_daemon_was_down_makes_room(limited: Lab)
     until(lambda: not gone(limited, "^sleep 88002$"), "it runs")
     limited.run("systemctl", "stop", "jitsudod.socket", "jitsudod-decide.socket", "jitsudod-control.socket", "jitsudod.service")
     limited.run("pkill", "-9", "-f", "^sleep 88002$", check=True)
-    running.communicate(timeout=10)
+    running.communicate(timeout=30)
     limited.run("systemctl", "start", "jitsudod-decide.socket", "jitsudod-control.socket", "jitsudod.service", check=True)
     assert_allowed(sudo(limited, "sleep", "0"))
 
@@ -140,7 +140,8 @@ def test_many_at_once_are_counted_one_by_one(limited: Lab) -> None:
     grant = obtain(limited, "flooded")
     journal = Journal.from_now(limited)
     many = "for n in $(seq 30); do sudo id -u & done; wait"
-    done = limited.run("bash", "-c", many, user="alice", timeout=60)
+    done = limited.run("bash", "-c", many, user="alice")
     assert done.stdout == "0\n" * 10
     assert done.stderr.count("role flooded allows 10 times under one grant") == 20
-    assert len(journal.find("command.allowed", grant_id=grant)) == 10
+    until(lambda: len(journal.find("command.allowed", grant_id=grant)) == 10, "ten events")
+    assert len(journal.find("command.denied", code="limit")) == 20
