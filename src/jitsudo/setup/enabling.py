@@ -29,7 +29,7 @@ from jitsudo.setup.files import locked, replace_file, sync_folder
 from jitsudo.setup.places import Places
 from jitsudo.setup.programs import outside_sessions, run
 from jitsudo.setup.recording import take_over
-from jitsudo.setup.state import DONE, SetupState, write_state
+from jitsudo.setup.state import DONE, SetupState, read_state, write_state
 from jitsudo.setup.sudoconf import FrontEnd, SudoConf, write_sudo_conf
 
 UNITS: Final = ("jitsudo-rollback.timer", "jitsudo-rollback.service")
@@ -59,7 +59,8 @@ or, where jitsudo, its daemon or Python does not work, or the package is gone:
 class Plan:
     """All that an enable will do, decided before its first step. `state` is the unconfirmed one.
 
-    `left`: what sudo.conf would be if nobody had edited it; `switch`: another plugin of ours is in force now.
+    `left`: what sudo.conf would be if nobody had edited it; `switch`: another plugin of ours is in force now. `before`: the
+    state that it was planned for.
     """
 
     state: SetupState
@@ -68,6 +69,7 @@ class Plan:
     drop_ins: tuple[str, ...]
     places: Places
     switch: bool = False
+    before: SetupState | None = None
 
     @property
     def front_end(self) -> FrontEnd:
@@ -227,7 +229,8 @@ def steps_of(plan: Plan) -> Sequence[Step]:
 
 
 def enable(plan: Plan, steps: Sequence[Step] | None = None) -> None:
-    """Do the steps. What fails, or is interrupted, is put back at once. Raises Failed; KeyboardInterrupt for ^C and the like.
+    """Do the steps. What fails, or is interrupted, is put back at once. Raises Failed; KeyboardInterrupt for ^C and the like;
+    WrongState where somebody else is at it, or was since it was planned: what is there is theirs, and stays.
 
     Signals wait until a step is done: none of them leaves a file half written. The time to confirm begins when all is done: a
     busy host takes none of it away.
@@ -237,6 +240,8 @@ def enable(plan: Plan, steps: Sequence[Step] | None = None) -> None:
     held = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
     try:
         with locked(plan.places.state):
+            if plan.before is not None and read_state(plan.places.state) != plan.before:
+                raise WrongState("somebody else has changed jitsudo's setup meanwhile", "jitsudo setup status")
             for step in steps_of(plan) if steps is None else steps:
                 write_step(plan, step)
                 step.do(plan)
@@ -246,6 +251,8 @@ def enable(plan: Plan, steps: Sequence[Step] | None = None) -> None:
             write_state(replace(plan.state, step=DONE, deadline=plan.state.deadline + took), plan.places.state)
             if signal.sigpending() & heeded:  # who is told that it was interrupted must not find it done
                 raise KeyboardInterrupt
+    except WrongState:
+        raise
     except BaseException as error:
         why = "it was interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
         put_back(plan.places, f"enabling failed: {why}")

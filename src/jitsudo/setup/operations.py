@@ -79,14 +79,15 @@ def make_plan(front_end: FrontEnd, within: Duration, places: Places, before: Set
     )
     conf = read_sudo_conf(places.sudo_conf)
     if front_end is FrontEnd.PAM:
-        return Plan(state, conf, conf, (), places)
+        return Plan(state, conf, conf, (), places, before=before)
     if before.mode not in _ON:
         wanted = conf.for_front_end(front_end)
-        return Plan(state, wanted, wanted, drop_ins(places.drop_ins), places)
+        return Plan(state, wanted, wanted, drop_ins(places.drop_ins), places, before=before)
     # What others have edited since stays edited: what is left is as if they had not, so that it can be told.
     known = places.left / "sudo.conf"
     left = SudoConf(known.read_bytes()) if known.exists() else conf
-    return Plan(state, conf.for_front_end(front_end), left.for_front_end(front_end), (), places, switch=True)
+    wanted, left = conf.for_front_end(front_end), left.for_front_end(front_end)
+    return Plan(state, wanted, left, (), places, switch=True, before=before)
 
 
 def confirm(places: Places) -> str:

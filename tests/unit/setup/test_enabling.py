@@ -7,14 +7,16 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from jitsudo.errors import Failed
+from jitsudo.errors import Failed, WrongState
 from jitsudo.host.clock import boot_id
 from jitsudo.setup import enabling
 from jitsudo.setup.enabling import Plan, Step, enable, put_back, steps_of
+from jitsudo.setup.files import locked
 from jitsudo.setup.places import Places
 from jitsudo.setup.programs import Ran
 from jitsudo.setup.standing import read_standing
@@ -161,6 +163,28 @@ def test_an_interruption_of_the_very_last_write_puts_everything_back(
         enable(plan_of(places))
     assert seen(places) == before
     assert read_state(places.state).mode is Mode.OFF
+
+
+def test_who_has_to_wait_too_long_takes_nothing_back(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is there is somebody else's, who may be in the middle of it."""
+    enable(plan_of(places))
+    before, plan, reasons = seen(places), plan_of(places), list[str]()
+    monkeypatch.setattr(enabling, "locked", partial(locked, seconds=0.1))
+    monkeypatch.setattr(enabling, "put_back", lambda _places, reason: reasons.append(reason))
+    with locked(places.state), pytest.raises(WrongState, match="another setup is at work"):
+        enable(plan)
+    assert (seen(places), reasons) == (before, [])
+
+
+def test_an_enable_that_another_one_overtook_changes_nothing(places: Places) -> None:
+    """It was planned for a host whose sudo was sudoers'; undoing it would undo theirs."""
+    overtaken = replace(plan_of(places), before=SetupState())
+    enable(replace(plan_of(places), before=SetupState()))
+    before = seen(places)
+    with pytest.raises(WrongState, match="meanwhile"):
+        enable(overtaken)
+    assert seen(places) == before
+    assert read_state(places.state).mode is Mode.UNCONFIRMED
 
 
 def test_a_switch_changes_sudo_conf_alone_and_keeps_the_edits_of_others(places: Places) -> None:
