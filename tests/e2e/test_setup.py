@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,8 @@ roles:
       - command: /usr/bin/sleep
         operands: [{int: {max: 100000}}]
 """
+SOON = 30  # seconds for what happens by itself, on a busy machine, too
+WITHIN = 20  # seconds to confirm where nobody will: time enough to see that it waits
 RULES = "alice ALL=(ALL) NOPASSWD: ALL\nDefaults:alice !requiretty\n"
 # Every file that setup may touch: type, mode, owner, time of change, size, target; folders without their times.
 SNAPSHOT = r"""
@@ -55,7 +59,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="module")
 def stock(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A host with the product and both front ends, whose sudo is Debian's; alice is in group sudo and has a file of rules."""
-    lab = Lab.up(f"setup-{FRONT_END}-{request.param}-{time.time_ns() % 10**6}", request.param)
+    lab = Lab.up(f"setup-{os.getpid()}-{FRONT_END}-{request.param}", request.param)
     try:
         lab.run("mv", "/etc/sudo.conf.before-jitsudo", "/etc/sudo.conf", check=True)
         made = [str(SCRIPT.with_name("lab-root")), "artifacts", lab.suite, OTHER]
@@ -115,8 +119,25 @@ def status(lab: Lab) -> dict[str, Any]:
 
 def events(lab: Lab, event: str) -> list[str]:
     """What the journal has of an event of setup's, by its reasons."""
-    done = lab.run("journalctl", "--no-pager", "-o", "json", "-n", "20", f"JITSUDO_EVENT={event}")
+    # --sync: what was sent to journald is read by it a moment later.
+    script = 'journalctl --sync; exec journalctl --no-pager -o json -n 20 "$1"'
+    done = lab.run("sh", "-c", script, "events", f"JITSUDO_EVENT={event}")
     return [json.loads(line).get("JITSUDO_REASON", "") for line in done.stdout.splitlines()]
+
+
+@contextmanager
+def sleeping(lab: Lab, seconds: int) -> Iterator[subprocess.Popen[str]]:
+    """alice's `sudo sleep SECONDS`, which runs; afterwards it does not."""
+    running = lab.start("sudo", "-n", "sleep", str(seconds), user="alice")
+    try:
+        until(lambda: lab.run("pgrep", "-f", f"^sleep {seconds}").returncode == 0, "sudo runs it", SOON)
+        yield running
+    finally:
+        lab.run("pkill", "-f", f"^sleep {seconds}")
+        try:
+            running.communicate(timeout=SOON)
+        finally:
+            running.kill()
 
 
 def sudo_id(lab: Lab) -> subprocess.CompletedProcess[str]:
@@ -165,16 +186,16 @@ def test_the_login_that_enabled_it_confirms_nothing(debian: Lab) -> None:
 def test_without_a_confirmation_everything_comes_back_by_itself(debian: Lab) -> None:
     """Byte for byte, with owners, modes and times, and on record; sudo decides by sudoers again."""
     before = snapshot(debian)
-    enable(debian, "--confirm-within", "10s")
+    enable(debian, "--confirm-within", f"{WITHIN}s")
     assert snapshot(debian) != before
     assert sudo_id(debian).returncode == 1
     assert setup(debian, "enable", "--front-end", FRONT_END).returncode == 4
-    until(lambda: status(debian)["mode"] == "off", "everything is put back", 30)
+    until(lambda: status(debian)["mode"] == "off", "everything is put back", WITHIN + SOON)
     assert snapshot(debian) == before
     assert sudo_id(debian).stdout == "0\n"
     assert status(debian)["restored"]["reason"] == "nobody confirmed it in time"
-    until(lambda: len(events(debian, "setup.rolled_back")) >= 2, "both records")
-    until(lambda: debian.run("systemctl", "is-active", "jitsudo-rollback.timer").stdout == "inactive\n", "the timer ends")
+    until(lambda: len(events(debian, "setup.rolled_back")) >= 2, "both records", SOON)
+    until(lambda: debian.run("systemctl", "is-active", "jitsudo-rollback.timer").stdout == "inactive\n", "the timer ends", SOON)
     assert debian.run("systemctl", "is-failed", "jitsudo-rollback.service").returncode == 1
 
 
@@ -184,24 +205,39 @@ def test_a_reboot_before_the_confirmation_puts_everything_back(debian: Lab) -> N
     enable(debian)
     assert debian.run("systemctl", "is-enabled", "jitsudo-rollback.service").stdout == "enabled\n"
     debian.run("sed", "-i", "s/^boot_id .*/boot_id 0123/", "/var/lib/jitsudo/setup/state", check=True)
-    debian.run("systemctl", "start", "jitsudo-rollback.service", check=True)
+    for _ in range(2):  # the first may join a run of the timer's that had read the state before
+        debian.run("systemctl", "start", "jitsudo-rollback.service", check=True)
     assert snapshot(debian) == before
+
+
+def test_systemd_starts_what_puts_everything_back_however_often_it_has_to(debian: Lab) -> None:
+    """Whoever enables and takes back again and again is never left without the watch."""
+    enable(debian)
+    for unit in ("jitsudo-rollback.service", "jitsudo-rollback.timer"):
+        often = f"for n in 1 2 3 4 5 6 7 8 9; do systemctl stop {unit} && systemctl start {unit} || exit 1; done"
+        done = debian.run("sh", "-c", often)
+        assert done.returncode == 0, done.stderr
+    assert debian.run("systemctl", "is-active", "jitsudo-rollback.timer").stdout == "active\n"
+
+
+def test_systemd_opens_the_sockets_however_often_they_were_closed(debian: Lab) -> None:
+    """Upgrades and people restart them; one time too many would leave nobody but root with sudo."""
+    sockets = "jitsudod-decide.socket jitsudod-control.socket jitsudo-auth.socket"
+    done = debian.run("sh", "-c", f"for n in 1 2 3 4 5 6 7 8 9; do systemctl restart {sockets} || exit 1; done")
+    assert done.returncode == 0, done.stderr
+    debian.run("systemctl", "start", "jitsudod.service", check=True)  # it goes with them, and nobody waited for it
+    assert debian.run("systemctl", "is-active", "jitsudod.service", *sockets.split()).stdout == "active\n" * 4
 
 
 def test_running_commands_survive_enabling_and_disabling(debian: Lab) -> None:
     """Of stock sudo while jitsudo comes, of jitsudo while it goes."""
-    with debian.start("sudo", "-n", "sleep", "41001", user="alice") as stock_sudo:
-        until(lambda: debian.run("pgrep", "-x", "sleep").returncode == 0, "stock sudo runs it")
+    with sleeping(debian, 41001) as stock_sudo:
         enable(debian)
         ask(debian, "admin")
-        with debian.start("sudo", "-n", "sleep", "41002", user="alice") as ours:
-            until(lambda: debian.run("pgrep", "-f", "^sleep 41002").returncode == 0, "jitsudo runs it")
+        with sleeping(debian, 41002) as ours:
             assert setup(debian, "disable").returncode == 0
             time.sleep(0.5)
             assert (stock_sudo.poll(), ours.poll()) == (None, None)
-            debian.run("pkill", "-f", "^sleep 4100", check=True)
-            ours.communicate(timeout=20)
-        stock_sudo.communicate(timeout=20)
 
 
 def test_a_switch_to_the_other_front_end_wants_a_confirmation_again(debian: Lab) -> None:
