@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from lab import FRONT_END, Lab
+from timing import FIRST, first, timed
 
 WHOLE_SECONDS = 10
 # What remains on a healthy host of the lab: nothing sets its clock, it is a container, its policy is for tests (a role of it
@@ -20,11 +21,15 @@ REMAINS_BY_FRONT_END = {"native": set(), "python": {"front-end-other-recommended
 
 def findings(host: Lab, *options: str, user: str | None = None) -> dict[str, list[dict[str, Any]]]:
     """What doctor finds, by code; what is in order is left out."""
-    done = host.run("jitsudo", "doctor", "--json", *options, user=user)
+    return problems(first(host, "jitsudo", "doctor", "--json", *options, user=user))
+
+
+def problems(done: subprocess.CompletedProcess[str]) -> dict[str, list[dict[str, Any]]]:
+    """What doctor says, by code; what is in order is left out."""
     assert done.stderr == ""
     shown = json.loads(done.stdout)
-    problems = [one for one in shown["findings"] if one["severity"] == "problem"]
-    assert done.returncode == bool(problems), problems
+    worst = [one for one in shown["findings"] if one["severity"] == "problem"]
+    assert done.returncode == bool(worst), worst
     found: dict[str, list[dict[str, Any]]] = {}
     for one in shown["findings"]:
         if one["severity"] != "ok":
@@ -53,7 +58,7 @@ def test_a_healthy_host_is_clean(well: Lab) -> None:
 
 def test_text_fits_a_terminal_and_ends_with_the_front_end_and_a_summary(well: Lab) -> None:
     """80 columns, but for cures; colours on a terminal alone."""
-    done = well.run("jitsudo", "doctor", "--all")
+    done = first(well, "jitsudo", "doctor", "--all")
     lines = done.stdout.splitlines()
     assert [line for line in lines if len(line) > 80 and "cure: " not in line] == []
     assert any(line.startswith("Front end for this host: native, because this sudo ships no Python plugins") for line in lines)
@@ -168,7 +173,7 @@ for what, (breaking, area, code) in breaks.items():
 def tried(well: Lab) -> dict[str, list[Any]]:
     """By what was broken: how the breaking ended, what was found then, what after the cure, and what the shell said."""
     text = json.dumps([BREAKS, AFTERWARDS])
-    done = well.run("/usr/bin/python3", "-I", "-c", TRY, input=text, timeout=400)
+    done = well.run(*FIRST, "/usr/bin/python3", "-I", "-c", TRY, input=text, timeout=400)
     assert done.returncode == 0, done.stderr
     return {what: rest for what, *rest in map(json.loads, done.stdout.splitlines())}
 
@@ -237,16 +242,15 @@ def test_rules_that_remain_in_sudoers_are_found_by_person(well: Lab) -> None:
 # -- where little is there, or may be seen ---------------------------------------------------------------------------
 
 
-def timed(host: Lab, *options: str, user: str | None = None) -> dict[str, list[dict[str, Any]]]:
-    begun = time.monotonic()
-    found = findings(host, *options, user=user)
-    assert time.monotonic() - begun < WHOLE_SECONDS
-    return found
+def in_time(host: Lab, *options: str, user: str | None = None) -> dict[str, list[dict[str, Any]]]:
+    done, seconds = timed(host, "jitsudo", "doctor", "--json", *options, user=user)
+    assert seconds < WHOLE_SECONDS
+    return problems(done)
 
 
 def test_people_see_what_they_may_and_the_rest_is_unknown(well: Lab) -> None:
     """Nothing is called a problem that is only hidden from them."""
-    found = timed(well, user="alice")
+    found = in_time(well, user="alice")
     unknown = {code for code, ones in found.items() if ones[0]["severity"] == "unknown"}
     assert unknown >= {"files", "keys", "clock", "accounts", "doors-sudoers"}
     assert all(ones[0]["found"].startswith("needs root") for code, ones in found.items() if code in unknown)
@@ -258,7 +262,7 @@ def test_without_the_daemon_all_else_is_examined(well: Lab) -> None:
     sockets = ("jitsudod-decide.socket", "jitsudod-control.socket", "jitsudo-auth.socket")
     well.run("systemctl", "stop", *sockets, "jitsudod.service", check=True)
     try:
-        found = timed(well)
+        found = in_time(well)
         assert {"daemon-silent", "socket-dead"} <= found.keys()
         for one in (*found["socket-dead"], *found["daemon-silent"]):
             well.run("sh", "-c", one["cure"])
@@ -276,9 +280,9 @@ STUCK = (
 
 def elsewhere(host: Lab, *argv: str) -> dict[str, list[dict[str, Any]]]:
     """What doctor finds in surroundings that `argv` makes, in time."""
-    begun = time.monotonic()
-    shown = json.loads(host.run(*argv).stdout)
-    assert time.monotonic() - begun < WHOLE_SECONDS + 1  # the lab's own part included
+    done, seconds = timed(host, *argv)
+    shown = json.loads(done.stdout)
+    assert seconds < WHOLE_SECONDS + 1  # with making them
     found: dict[str, list[dict[str, Any]]] = {}
     for one in shown["findings"]:
         found.setdefault(one["code"], []).append(one)
