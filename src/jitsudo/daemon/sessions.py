@@ -32,6 +32,7 @@ class Sessions:
         self._manager = manager
         self._live: dict[SessionId, Session] = {}
         self._prepared: dict[SessionId, asyncio.Task[None]] = {}
+        self._opening: set[SessionId] = set()
         self._unknown: set[asyncio.Task[None]] = set()
         self._strays: set[SessionId] = set()
         self._strays_due = 0.0
@@ -92,6 +93,7 @@ class Sessions:
     async def open(self, session: Session, now: Moment) -> None:
         """Put sudo's process into the session's scope, checked. Raises Failed; nothing is left behind then."""
         self._live[session.id] = session
+        self._opening.add(session.id)
         prepared = self._prepared.pop(session.id, None)
         try:
             if not session.login_scope:
@@ -99,6 +101,8 @@ class Sessions:
         except BaseException:  # cancelled, too: the scope is not to be taken for a session; raised again
             self._forget(session)
             raise
+        finally:
+            self._opening.discard(session.id)
         asyncio.get_running_loop().add_reader(session.pidfd, self._sudo_ended, session)
 
     def follow(self, session: Session, pid: int) -> None:
@@ -156,6 +160,8 @@ class Sessions:
         """Whether sudo and all that it started have gone, and its last words were heard; it is over then, and recorded so."""
         if session.id not in self._live:
             return True
+        if session.id in self._opening:  # whoever opens it says what became of it, and only they
+            return False
         if scopes.is_occupied(session.cgroup) or (session.ending is not None and not session.ending.done()):
             return False
         if is_running(session.pidfd) or self._has_more_to_say(session):

@@ -280,6 +280,35 @@ def test_after_a_failure_to_write_the_timers_open_the_ledger_anew(tmp_path: Path
     story(tmp_path, test)
 
 
+def test_a_session_whose_sudo_goes_while_it_is_opened_ends_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timer that looks before the opening has failed leaves it to that."""
+
+    async def test(w: World) -> None:
+        grant, child, is_asked = await w.granted(), w.spawn(), asyncio.Event()
+
+        async def start_scope(*_: object) -> None:
+            is_asked.set()
+            await asyncio.Future()
+
+        monkeypatch.setattr(w.manager, "start_scope", start_scope)
+        session, _ = w.made(grant, child.pid)
+        await w.state.record(w.state.now(), w.state.journal.session_started(ALICE, session.id, grant.id, session.facts()))
+        opening = asyncio.create_task(w.sessions.open(session, w.state.now()))
+        await is_asked.wait()
+        child.kill()
+        child.wait()
+        w.sessions.reap_all()
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        w.sessions.abandon(session, "not allowed after all")
+        await w.state.record(w.state.now(), w.state.journal.heartbeat())
+        assert w.types().count("session.ended") == 1
+        assert w.sessions.all() == []
+
+    story(tmp_path, test)
+
+
 def test_without_systemd_there_is_no_scope_and_nothing_is_left_behind(tmp_path: Path) -> None:
     """No scope, no allow."""
 
