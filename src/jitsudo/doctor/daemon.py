@@ -121,7 +121,8 @@ def look_at_age(host: Host) -> Iterator[Seen | str]:
     micros = int(ran.out) if ran is not None and ran.out.strip().isdigit() else 0
     code = host.target(f"{host.package}/__init__.py")
     if micros and code is not None:
-        started = host.now() - host.uptime() + micros / 1e6
+        # In this order: whatever delays us between the two makes the daemon look younger than it is, never outdated.
+        started = micros / 1e6 - host.uptime() + host.now()
         if code.ctime > started + 1:
             ago = int(code.ctime - started)
             what = f"{host.package} was installed {ago} s after the daemon had started"

@@ -361,6 +361,22 @@ def test_what_is_planted_is_found_by_its_check(
 ELSEWHERE = {"daemon-silent", "daemon-version", "daemon-complains", "files-many"}  # in tests of their own, below
 
 
+def test_a_busy_machine_makes_no_daemon_outdated(host: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the check is kept from the processor between two looks at a clock."""
+    def look() -> float:
+        host.wall, host.monotonic = host.wall + 60, host.monotonic + 60
+        return host.wall
+
+    def uptime() -> float:
+        look()
+        return host.monotonic
+
+    host.ctime("/usr/lib/python3/dist-packages/jitsudo/__init__.py", NOW - 1010)  # the daemon started 1000 s ago
+    monkeypatch.setattr(host, "now", look)
+    monkeypatch.setattr(host, "uptime", uptime)
+    assert "daemon-outdated" not in {one.code for one in examine(host, ["daemon"])}
+
+
 def test_everything_that_can_be_found_is_planted() -> None:
     """A kind without a planting would be a check that nobody has seen working."""
     assert set(kinds()) == {planting[0] for planting in PLANTINGS} | ELSEWHERE
