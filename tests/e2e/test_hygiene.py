@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,8 +24,9 @@ from acts import (
     until,
 )
 from lab import FRONT_END, Lab
+from timing import timed
 
-SOON = 10  # seconds for what is not to hang
+SOON = 30  # seconds for what is not to hang, on a busy machine
 UNTIL = (datetime.now(UTC) + timedelta(days=300)).date().isoformat()
 POLICY = f"""
 version: 1
@@ -73,10 +73,10 @@ print(f" {time.monotonic() - began:.1f} s", file=sys.stderr)
 def test_two_hundred_at_once(working: Lab) -> None:
     """Each of 200 simultaneous sudos runs its own command and no other; each is on record, begun and ended."""
     journal = Journal.from_now(working)
-    done = working.run("python3", "-Ic", MANY, "200", user="alice", timeout=180, check=True)
+    done = working.run("python3", "-Ic", MANY, "200", user="alice", timeout=300, check=True)
     print(f"200 sudos took{done.stderr}")  # noqa: T201
     assert done.stdout == "[]"
-    until(lambda: len(journal.find("session.ended")) == 200, "200 sessions have ended", 30)
+    until(lambda: len(journal.find("session.ended")) == 200, "200 sessions have ended", 60)
     started = {e["JITSUDO_SESSION_ID"] for e in journal.find("session.started")}
     assert started == {e["JITSUDO_SESSION_ID"] for e in journal.find("session.ended")}
     assert len(started) == 200
@@ -98,11 +98,10 @@ def test_a_command_in_the_background_goes_on_and_ends_with_its_grant(working: La
     """`sudo -b` returns at once; what it started is a session like any other, until the grant is revoked."""
     grant = obtain(working, "borrowed")
     journal = Journal.from_now(working)
-    began = time.monotonic()
-    done = working.run("sh", "-c", "sudo -b as-told-too sleep 91020 </dev/null >/dev/null 2>&1", user="alice", timeout=SOON)
+    done, seconds = timed(working, "sh", "-c", "sudo -b as-told-too sleep 91020 </dev/null >/dev/null 2>&1", user="alice")
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - began < SOON / 2
-    until(lambda: not gone(working, "^sleep 91020$"), "the command runs")
+    assert seconds < 5
+    until(lambda: not gone(working, "^sleep 91020$"), "the command runs", SOON)
     journal.expect("session.started")
     working.run("jitsudo", "revoke", grant, "--reason", "enough", check=True)
     assert gone(working, "^sleep 91020$")
@@ -159,7 +158,7 @@ def test_interrupt_suspend_and_resume(working: Lab) -> None:
     """^Z stops the command and gives the shell back, fg and bg go on with it, ^C ends it, ^\\ too."""
     with shell_of(working) as shell:
         shell.sendline("sudo as-told sleep 91021")
-        until(lambda: not gone(working, "^sleep 91021$"), "the command runs")
+        until(lambda: not gone(working, "^sleep 91021$"), "the command runs", SOON)
         shell.send("\x1a")
         shell.expect("Stopped")
         shell.expect(PROMPT)
@@ -169,13 +168,14 @@ def test_interrupt_suspend_and_resume(working: Lab) -> None:
         until(
             lambda: working.run("sh", "-c", "ps -o state= -p $(pgrep -f '^sleep 91021$')").stdout.strip() == "S",
             "the command goes on",
+            SOON,
         )
         shell.send("\x03")
         shell.expect(PROMPT)
-        until(lambda: gone(working, "^sleep 91021$"), "the command is gone")
+        until(lambda: gone(working, "^sleep 91021$"), "the command is gone", SOON)
         for key, status in (("\x03", 130), ("\x1c", 131)):
             shell.sendline("sudo as-told sleep 91022")
-            until(lambda: not gone(working, "^sleep 91022$"), "the command runs")
+            until(lambda: not gone(working, "^sleep 91022$"), "the command runs", SOON)
             shell.send(key)
             shell.expect(PROMPT)
             shell.sendline("echo status=$?")
@@ -250,7 +250,7 @@ OF_BASH = {"PWD", "SHLVL", "_", "OLDPWD"}
 @pytest.mark.parametrize("script", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_environments_do_not_get_through(working: Lab, script: str) -> None:
     """Whatever the caller exports, the command sees a handful of variables, each once, none of them the caller's tricks."""
-    done = working.run("bash", "-c", script, user="alice", timeout=30, check=True)
+    done = working.run("bash", "-c", script, user="alice", timeout=60, check=True)
     names = re.findall(r"^([A-Za-z_][A-Za-z0-9_%()]*)=", done.stdout, re.MULTILINE)
     assert {"HOME", "PATH", "SUDO_USER"} <= set(names) <= CLEAN | OF_BASH
     assert len(set(names)) == len(names)
@@ -274,7 +274,7 @@ def test_arguments_as_large_as_the_kernel_takes(working: Lab) -> None:
         "    done = subprocess.run(['sudo', 'counts', *words], capture_output=True)\n"
         "    print(done.returncode, done.stdout.decode().split(), done.stderr.decode()[:300])\n"
     )
-    done = working.run("python3", "-Ic", script, user="alice", timeout=60, check=True)
+    done = working.run("python3", "-Ic", script, user="alice", timeout=120, check=True)
     one, many = done.stdout.splitlines()[:2]
     assert one.startswith("0 ['131072']"), done.stdout
     assert many.startswith(f"0 ['{1024 * 1500}']"), done.stdout
@@ -304,7 +304,7 @@ def test_a_caller_deleted_before_the_command_starts_gets_nothing(working: Lab, l
         assert command.returncode == 1
         assert "jitsudo: " in said
         assert working.run("test", "-e", "/run/it-ran").returncode == 1
-    until(lambda: journal.find("session.ended"), "the session has ended")
+    until(lambda: journal.find("session.ended"), "the session has ended", SOON)
 
 
 # Full-screen programs, looked at.
@@ -365,8 +365,8 @@ def test_vim(working: Lab, screen: Screen) -> None:
     assert shown.splitlines()[0].startswith("first line")
     assert shown.splitlines()[5].startswith("~")
     screen.types("G", "o", "third line", "Escape", ":wq", "Enter")
-    until(lambda: working.get("/srv/edited.conf") == "first line\nsecond line\nthird line\n", "the file is saved")
-    until(lambda: screen.settings() == before, "the terminal is as it was")
+    until(lambda: working.get("/srv/edited.conf") == "first line\nsecond line\nthird line\n", "the file is saved", SOON)
+    until(lambda: screen.settings() == before, "the terminal is as it was", SOON)
 
 
 def test_less(working: Lab, screen: Screen) -> None:
@@ -381,7 +381,7 @@ def test_less(working: Lab, screen: Screen) -> None:
     assert screen.waits_for("line 700").splitlines()[0] == "line 700"
     screen.types("q")
     screen.waits_for("ready>")
-    until(lambda: screen.settings() == before, "the terminal is as it was")
+    until(lambda: screen.settings() == before, "the terminal is as it was", SOON)
 
 
 def test_htop(screen: Screen) -> None:
@@ -393,7 +393,7 @@ def test_htop(screen: Screen) -> None:
     screen.waits_for("F5List")
     screen.types("q")
     screen.waits_for("ready>")
-    until(lambda: screen.settings() == before, "the terminal is as it was")
+    until(lambda: screen.settings() == before, "the terminal is as it was", SOON)
 
 
 def test_tmux_inside(screen: Screen) -> None:
@@ -406,7 +406,7 @@ def test_tmux_inside(screen: Screen) -> None:
     assert "\n0\n" in shown
     screen.types("exit", "Enter")
     screen.waits_for("[exited]")
-    until(lambda: screen.settings() == before, "the terminal is as it was")
+    until(lambda: screen.settings() == before, "the terminal is as it was", SOON)
 
 
 def test_a_full_screen_program_that_is_revoked_gives_the_screen_back(working: Lab, screen: Screen) -> None:
@@ -417,6 +417,7 @@ def test_a_full_screen_program_that_is_revoked_gives_the_screen_back(working: La
     screen.waits_for("first line")
     working.run("jitsudo", "revoke", grant, "--reason", "the incident is over", check=True)
     screen.waits_for("the incident is over")
+    until(lambda: gone(working, "^sudo as-told-too"), "sudo has given the terminal back", SOON)
     screen.types("echo still $((40+2))", "Enter")
     assert "~" not in screen.waits_for("still 42")  # vim's empty lines
     assert grants_of(working, "alice") == []
