@@ -52,7 +52,7 @@ def _to_journald(event: str, user: str, front_end: str, reason: str) -> None:
         "JITSUDO_REASON": reason,
     }
     text = "".join(f"{name}={value}\n" for name, value in values.items())
-    run(["/usr/bin/logger", "--journald"], given=text.encode("utf-8", "replace"), seconds=2)
+    run(["/usr/bin/logger", "--journald"], given=text.encode("utf-8", "replace"), seconds=10)
 
 
 def take_over(places: Places) -> bool:
