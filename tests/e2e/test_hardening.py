@@ -31,6 +31,7 @@ CAPABILITIES = {"CAP_DAC_READ_SEARCH": 2, "CAP_KILL": 5, "CAP_SYS_PTRACE": 19}
 PROBE = Path(__file__).parent / "data" / "cage_probe.py"
 PRIVATE = "/home/alice/private/deeper"
 KEY = "/root/hardening_key"
+SOON = 30  # seconds for what is there in a moment, on a busy machine, too
 CAGE_POLICY = """
 version: 1
 timezone: UTC
@@ -72,6 +73,7 @@ def caged(furnished: Lab) -> Iterator[Lab]:
         install -m 0600 -o alice -g alice {KEY}.pub /home/alice/.ssh/authorized_keys
         mkdir -p /srv/cage
         date -u +%F >{POLICY}/days.txt
+        date -u -d tomorrow +%F >>{POLICY}/days.txt
     """
     furnished.run("sh", "-ec", setup, check=True)
     furnished.put("/usr/local/bin/cage-editor", '#!/bin/sh\ncat /srv/text >"$1"\n', mode=0o755)
@@ -219,13 +221,14 @@ def came_of_it(caged: Lab) -> Iterator[tuple[dict[str, str], dict[str, str], dic
     caged.put("/srv/cage_probe.py", PROBE.read_text())
     other = caged.start("sleep", "91900", user="alice")
     try:
-        pid = until(lambda: caged.run("pgrep", "-u", "alice", "-f", "^sleep 91900").stdout.strip(), "a process of alice's")
+        find = ("pgrep", "-u", "alice", "-f", "^sleep 91900")
+        pid = until(lambda: caged.run(*find).stdout.strip(), "a process of alice's", SOON)
         caged.run("mkdir", "-p", "/var/lib/jitsudo-probe", check=True)
         outside = json.loads(caged.run("python3", "-I", "/srv/cage_probe.py", "/var/lib/jitsudo-probe", pid, check=True).stdout)
         yield outside, in_cage_of(caged, DAEMON, pid), in_cage_of(caged, AUTH, pid)
     finally:
         other.terminate()
-        other.wait(timeout=10)
+        other.wait(timeout=SOON)
         left = ["/srv/cage_probe.py", "/run/cage-probe.json", "/run/systemd/system/jitsudo-probe.service"]
         caged.run("rm", "-rf", "/var/lib/jitsudo-probe", *left, check=True)
         caged.run("systemctl", "daemon-reload", check=True)
@@ -283,12 +286,12 @@ def it_ends_what_runs(host: Lab) -> None:
     host.put("/srv/inside.sh", f"{leave}\nsleep 92901\n")
     command = host.start("sudo", "inside", user="alice")
     try:
-        until(lambda: host.run("pgrep", "-c", "-f", "^sleep 9290[01]$").stdout.strip() == "2", "both run")
+        until(lambda: host.run("pgrep", "-c", "-f", "^sleep 9290[01]$").stdout.strip() == "2", "both run", SOON)
         host.run("jitsudo", "revoke", grant, "--reason", "x", check=True)
         assert gone(host, "^sleep 9290[01]$")
     finally:
         host.run("pkill", "-KILL", "-f", "^sleep 9290[01]$")
-        command.communicate(timeout=10)
+        command.communicate(timeout=SOON)
 
 
 def it_reads_policy_and_calendars(host: Lab) -> None:
@@ -355,8 +358,9 @@ DEADLY_BUT_FOR_LIBRARIES = f"{DEADLY}\nSystemCallFilter=fchown setfsuid"
 
 
 def deaths(host: Lab) -> str:
-    """Who died of a call, as systemd tells it."""
-    return host.run("journalctl", "-q", "-b", "--grep", "status=31/SYS", "_PID=1", "--no-pager").stdout
+    """Who died of a call, as systemd tells it. --sync: what it has told journald is read there a moment later."""
+    script = "journalctl --sync; exec journalctl -q -b --grep status=31/SYS _PID=1 --no-pager"
+    return host.run("sh", "-c", script).stdout
 
 
 def as_it_was(host: Lab) -> None:
@@ -389,7 +393,7 @@ def test_sqlite_bears_that_it_may_not_give_files_away(caged: Lab) -> None:
     before = deaths(caged)
     with drop_in(caged, DAEMON, DEADLY):
         caged.run("systemctl", "restart", "--no-block", DAEMON, check=True)
-        until(lambda: deaths(caged) != before, "the daemon dies of fchown")
+        until(lambda: deaths(caged) != before, "the daemon dies of fchown", SOON)
     as_it_was(caged)
     it_keeps_a_ledger_and_a_journal(caged)
 
@@ -417,7 +421,7 @@ def test_faillock_counts_in_the_cage(caged: Lab) -> None:
     """A module that gives files away and opens them again as root: a third wrong password locks bob's approvals."""
     stack = "/etc/pam.d/jitsudo"
     before = caged.get(stack)
-    faillock = "pam_faillock.so {} deny=2 unlock_time=60 nodelay"
+    faillock = "pam_faillock.so {} deny=2 unlock_time=600 nodelay"
     lines = [
         f"auth required {faillock.format('preauth')}",
         "auth [success=1 default=ignore] pam_unix.so nodelay",
