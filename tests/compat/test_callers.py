@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from compare import DATA
-from conftest import Pair
 from lab import Lab
+
+from conftest import Pair
 
 PLAY_SECONDS = 120
 SOON = 10  # seconds for what must not wait for a person

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from cases import CASES
 from compare import Accepted, Difference, accepted, differences, results
-from conftest import Pair
 from lab import FRONT_END
+
+from conftest import Pair
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "differences-from-sudoers.md"
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import select
+import socket
+import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fake_sudo import Step, in_turn, pause
+from fake_sudo import Step, in_turn
 
 HERE = Path(__file__).parent
 MOST = 2000  # calls of one function that are failed in turn
+MOST_SECONDS = 0.3  # until a program that has asked waits for the answer
+SLACK = 10  # seconds, for a process to start and to end on a machine that has others to run
 # What cannot succeed once it failed, and what is to be tried again.
 HARD = {
     "malloc": [errno.ENOMEM], "calloc": [errno.ENOMEM], "realloc": [errno.ENOMEM], "strdup": [errno.ENOMEM],
@@ -33,8 +39,18 @@ def each(table: dict[str, list[int]]) -> list[tuple[str, int]]:
 
 
 def in_time_for(call: str, step: Step) -> Step:
-    """The daemon's step; later where it is to be waited for, since what is there already is never polled for."""
-    return in_turn(pause(0.03), step) if call == "poll" else step
+    """The daemon's step; once it is waited for where that matters, since what is there already is never polled for."""
+    return in_turn(_until_it_is_waited_for, step) if call == "poll" else step
+
+
+def _until_it_is_waited_for(connection: socket.socket) -> None:
+    """Or has gone: one whose poll(2) fails waits for nothing, and has the same time."""
+    pid, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    end = time.monotonic() + MOST_SECONDS
+    with contextlib.suppress(OSError):
+        while time.monotonic() < end and not select.select([connection], [], [], 0.005)[0]:
+            if Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].startswith(b"S"):
+                return
 
 
 def name(case: object) -> str:
@@ -97,7 +113,7 @@ class Program:
         }  # fmt: skip
         started = time.monotonic()
         done = subprocess.run(
-            self.command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
+            self.command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
         )
         seconds = time.monotonic() - started
         left = leaks.read_text().splitlines() if leaks.exists() else []

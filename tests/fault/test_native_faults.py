@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_sudo import AnsweringDaemon, ScriptedDaemon, Step, answer, in_turn, silence
-from faults import HARD, SOFT, Fault, Program, each, in_time_for, name
+from faults import HARD, SLACK, SOFT, Fault, Program, each, in_time_for, name
 
 INFO = [
     "command=/usr/bin/id", "umask=022", "closefrom=3", "use_pty=true", "runas_uid=0", "runas_gid=0", "runas_groups=0",
@@ -108,7 +108,7 @@ def test_no_failure_of_pam_lets_a_command_run(alices: Program, place: Path, chal
             # An old password was not what was asked for: sudo, too, lets its age be.
             is_bearable = code in BEARABLE.get(step, ()) or (step == "acct_mgmt" and challenge is ACCOUNT and code in {12, 27})
             assert (run.status, allowed(run.stdout)) == ((0, LINES) if is_bearable else (1, [])), (code, run)
-            assert run.seconds < 4, run
+            assert run.seconds < 2 + SLACK, run
             heard += [call.method.rpartition(".")[2] for call in asked.calls if call.parameters.get("outcome") == "proven"
                       and call.parameters.get("account") is None and step == "authenticate"]
             asked.calls.clear()
@@ -126,7 +126,7 @@ def test_the_whole_way_runs_what_was_allowed_or_nothing(alices: Program, place: 
     for run in runs:
         assert run.status in {0, 1}, run
         assert allowed(run.stdout) == ([*LINES, b"env PAM_SAYS=so"] if run.status == 0 else []), run
-        assert run.seconds < 8, run
+        assert run.seconds < 6 + SLACK, run
 
 
 @pytest.mark.parametrize("step", [answer(DENY), silence, answer({"verdict": "allow", "x": 1}), answer({})])
@@ -136,7 +136,7 @@ def test_what_the_daemon_does_not_let_begin_does_not_run(alices: Program, place:
         run = alices.run(Fault("malloc", 12, 0))
     assert (run.status, allowed(run.stdout)) == (1, [])
     assert b"check 1\ninit 0\n" in run.stdout.replace(b"jitsudo: ", b"") or b"init 0" in run.stdout
-    assert run.seconds < 4, run
+    assert run.seconds < 2 + SLACK, run
 
 
 @pytest.mark.parametrize("number", [5, 0], ids=name)
@@ -162,7 +162,7 @@ def test_no_fault_turns_a_deny_into_an_allow(sudo: Program, place: Path, call: s
     for run in runs:
         assert run.status == 1, run
         assert allowed(run.stdout) == [], run
-        assert run.seconds < 4, run
+        assert run.seconds < 2 + SLACK, run
 
 
 @pytest.mark.parametrize(("call", "number"), [*each(CALLS), *each(SOFT)], ids=name)
@@ -175,7 +175,7 @@ def test_what_runs_is_exactly_what_was_allowed(sudo: Program, place: Path, call:
     for run in runs:
         assert run.status in {0, 1}, run
         assert allowed(run.stdout) == (LINES if run.status == 0 else []), run
-        assert run.seconds < 6, run
+        assert run.seconds < 4 + SLACK, run
 
 
 @pytest.mark.parametrize(("call", "number"), [*each(CALLS), *each(SOFT)], ids=name)
@@ -185,7 +185,7 @@ def test_what_fails_for_ever_ends_in_time(sudo: Program, place: Path, call: str,
         run = sudo.run(Fault(call, number, 1, onwards=True))
     assert run.injected
     assert run.status == 1, run
-    assert run.seconds < 4, run
+    assert run.seconds < 2 + SLACK, run
 
 
 def test_silence_and_absence_are_denied(sudo: Program, place: Path) -> None:
@@ -194,18 +194,19 @@ def test_silence_and_absence_are_denied(sudo: Program, place: Path) -> None:
     with ScriptedDaemon(place / "run", [silence]):
         run = sudo.run(Fault("malloc", 12, 0))
     assert (run.status, allowed(run.stdout)) == (1, [])
-    assert 1.9 < run.seconds < 4
+    assert 1.9 < run.seconds < 2 + SLACK
 
 
 @pytest.mark.parametrize(("doubled", "code"), [(False, 0), (True, 1)])
 def test_a_hundred_thousand_variables_are_read_in_time(sudo: Program, place: Path, doubled: bool, code: int) -> None:
     """As many as a command can have; a name that comes twice among them is found, at either end."""
     env = [f"V{i}=x" for i in range(100_000)] + (["V0=y"] if doubled else [])
-    started = time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with daemon(place, Check=answer({**ALLOW, "env": env})):
         # Without the shim, which looks at each of a million allocations.
         done = subprocess.run(
-            sudo.command, env=sudo.environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
+            sudo.command, env=sudo.environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
         )
     assert done.returncode == code
-    assert time.monotonic() - started < 3
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2

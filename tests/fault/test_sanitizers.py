@@ -75,7 +75,7 @@ def run(place: Path) -> Iterator[Host]:
         }  # fmt: skip
         command = [*prefix, str(place / program), *words]
         finished = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False
         )
         done.append(finished)
         return finished

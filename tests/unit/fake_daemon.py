@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import tempfile
@@ -28,6 +29,9 @@ class FakeDaemon:
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> Self:
+        # Clients give up after two seconds: looking for garbage among thousands of tests' must not take them.
+        self._collects = gc.isenabled()
+        gc.disable()
         self._thread.start()
         return self
 
@@ -38,6 +42,8 @@ class FakeDaemon:
             connection.close()
         self._thread.join(5)
         self._folder.cleanup()
+        if self._collects:
+            gc.enable()
 
     def _serve(self) -> None:
         while True:

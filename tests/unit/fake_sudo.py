@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import contextlib
 import enum
+import gc
 import importlib.util
 import json
 import os
@@ -227,18 +228,27 @@ class ScriptedDaemon:
         self.listener.listen()
         self.open: list[socket.socket] = []
         self.threads: list[threading.Thread] = []
+        # Front ends give up after two seconds: looking for garbage among thousands of tests' must not take them.
+        self._collects = gc.isenabled()
+        gc.disable()
         self._start(self._accept)
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        # Threads first: one that still reads a closed descriptor reads whatever gets its number next.
-        for one in (self.listener, *self.open):
+        # Whoever connected has been accepted when that thread ends, and whatever was sent is still read after a shutdown.
+        accepting, *_ = self.threads
+        self.listener.shutdown(socket.SHUT_RDWR)
+        accepting.join(timeout=60)
+        for one in self.open:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
+        # Threads first: one that still reads a closed descriptor reads whatever gets its number next.
         for thread in self.threads:
-            thread.join(timeout=5)
+            thread.join(timeout=60)
         for one in (self.listener, *self.open):
             one.close()
+        if self._collects:
+            gc.enable()
 
     def _start(self, work: Callable[..., None], *arguments: object) -> None:
         # Threads inherit the mask: a signal sent to the process must find the plugin's thread, not one of these.

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 COMPLETIONS = ROOT / "completions"
 HELPER = "/usr/libexec/jitsudo/jitsudo-complete"
-SECONDS = 20
+SECONDS = 60
 LIVE = """#!/bin/sh
 case $1 in
     roles) printf 'brief\\tFive minutes: at [most]\\nweb-operator\\tKeep it running\\n' ;;
@@ -184,8 +184,8 @@ def daemon(tmp_path: Path) -> Iterator[Callable[[Answers | None], Path]]:
     def serve(answers: Answers | None) -> None:
         connection, _ = listening.accept()
         data = b""
-        while not data.endswith(b"\0"):
-            data += connection.recv(65_536)
+        while not data.endswith(b"\0") and (piece := connection.recv(65_536)):
+            data += piece
         if answers is None:
             connection.recv(1)
         else:
@@ -195,15 +195,18 @@ def daemon(tmp_path: Path) -> Iterator[Callable[[Answers | None], Path]]:
 
     def start(answers: Answers | None) -> Path:
         threading.Thread(target=serve, args=(answers,), daemon=True).start()
-        return helper_for(tmp_path)
+        return helper_for(tmp_path, 1.0 if answers is None else 30.0)
 
     yield start
     listening.close()
 
 
-def helper_for(folder: Path) -> Path:
+def helper_for(folder: Path, seconds: float = 1.0) -> Path:
+    """The helper that asks there, and that is as patient as that."""
+    text = (COMPLETIONS / "jitsudo-complete").read_text()
+    assert "SECONDS = 1.0 " in text
     helper = folder / "helper"
-    helper.write_text((COMPLETIONS / "jitsudo-complete").read_text().replace("/run/jitsudo/control", str(folder / "control")))
+    helper.write_text(text.replace("/run/jitsudo/control", str(folder / "control")).replace("= 1.0 ", f"= {seconds} "))
     helper.chmod(0o755)
     return helper
 

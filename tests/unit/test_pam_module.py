@@ -195,7 +195,7 @@ def test_without_a_sensible_answer_only_root_comes_in(use: Application, script: 
     outcome = use.against(*script, *script, functions=("account", "authenticate"))
     assert outcome.codes == [("account", PERM_DENIED), ("authenticate", AUTHINFO_UNAVAIL)]
     assert outcome.said
-    assert outcome.seconds < 10
+    assert outcome.seconds < 30
     root = use.against(*script, *script, functions=("account", "authenticate"), ruser="-", real=0)
     assert root.codes == [("account", SUCCESS), ("authenticate", AUTHINFO_UNAVAIL)]
 
@@ -292,7 +292,7 @@ def test_what_is_awaited_is_said_once(use: Application) -> None:
     waiting = send(b'{"parameters":{"pending":"a directory is asked"},"continues":true}\0')
     outcome = use.against(in_turn(waiting, pause(0.5), waiting, pause(0.5), answer(ALLOW)))
     assert (outcome.codes, outcome.said) == ([("account", SUCCESS)], ["jitsudo: a directory is asked"])
-    steps = [in_turn(waiting, pause(0.4)) for _ in range(6)]
+    steps = [in_turn(waiting, pause(0.4)) for _ in range(30)]
     late = use.against(in_turn(*steps, answer(ALLOW)), arguments=f"timeout=1 socket={use.folder}/decide")
     assert late.codes == [("account", PERM_DENIED)]
-    assert late.seconds < 3
+    assert late.seconds < 10

@@ -92,7 +92,7 @@ def test_the_depth_limit_is_exact() -> None:
 
 def test_an_unclosed_text_of_escaped_quotes_takes_linear_time() -> None:
     """Scanning for depth must not be a way to stall the daemon."""
-    began = time.monotonic()
+    began = time.thread_time()
     with pytest.raises(InvalidValue):
         strictjson.parse_object(b'{"' + b'\\"' * 500_000, 2_000_000)
-    assert time.monotonic() - began < 2
+    assert time.thread_time() - began < 2

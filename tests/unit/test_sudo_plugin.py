@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -34,6 +35,7 @@ from fake_sudo import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from waiting import LONG, wait_until
 
 from jitsudo.elevation.command_info import build_command_info
 from jitsudo.elevation.environment import build_environment
@@ -132,7 +134,7 @@ def make_policy(plugin: Any, run: Path, tmp_path: Path, *settings: str) -> Any:
 @pytest.fixture
 def quick(plugin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A short silence, where its length is not the point."""
-    monkeypatch.setattr(plugin, "SILENCE_SECONDS", 0.4)
+    monkeypatch.setattr(plugin, "SILENCE_SECONDS", 1.0)
 
 
 def allow_but(**changes: object) -> Step:
@@ -358,13 +360,13 @@ def test_two_seconds_of_silence_deny(policy: Any, run: Path, sudo: FakeSudo) -> 
     started = time.monotonic()
     with ScriptedDaemon(run, [silence]):
         assert policy.check_policy(("id",), ()) is RC.REJECT
-    assert 1.9 <= time.monotonic() - started <= 2.6
+    assert 1.9 <= time.monotonic() - started <= 3.9
     assert sudo.errors == [f"jitsudo: the daemon did not answer for 2 seconds\n{OUTAGE_HINT}"]
 
 
 SILENT: dict[str, Step] = {
     "half a frame": send(b'{"parameters":'),
-    "a byte now and then": in_turn(*[in_turn(send(b" "), pause(0.15))] * 20),
+    "a byte now and then": in_turn(*[in_turn(send(b" "), pause(0.15))] * 60),
 }
 
 
@@ -375,7 +377,7 @@ def test_half_an_answer_is_silence(step: Step, policy: Any, run: Path, sudo: Fak
     started = time.monotonic()
     with ScriptedDaemon(run, [step]):
         assert policy.check_policy(("id",), ()) is RC.REJECT
-    assert time.monotonic() - started <= 1.0
+    assert time.monotonic() - started <= 5.0
     assert "did not answer" in sudo.errors[0]
 
 
@@ -454,10 +456,8 @@ def test_who_waits_can_give_up(policy: Any, run: Path, sudo: FakeSudo) -> None:
     me = threading.get_ident()
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        started = time.monotonic()
         with ScriptedDaemon(run, [in_turn(pause(0.2), lambda _: signal.pthread_kill(me, signal.SIGTERM))]):
             assert policy.check_policy(("id",), ()) is RC.REJECT
-        assert time.monotonic() - started < 1
         assert sudo.errors == ["jitsudo: interrupted"]
         assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
     finally:
@@ -593,7 +593,7 @@ def test_reply_that_nobody_asked_for_is_not_the_next_answer(policy: Any, run: Pa
     """A second reply, sent later, does not count for the next call."""
     with ScriptedDaemon(run, [in_turn(answer(ALLOW), pause(0.1), answer({"verdict": "allow"}))]):
         assert policy.check_policy(("id",), ())[0] is RC.ACCEPT
-        time.sleep(0.3)
+        wait_until(lambda: select.select([policy.channel.socket], [], [], 0)[0])
         assert policy.init_session((), ()) is RC.REJECT
     assert "more than one reply" in sudo.errors[0]
 
@@ -623,7 +623,7 @@ def test_close_reconnects_after_a_restart(policy: Any, run: Path) -> None:
     """A daemon restarted meanwhile still learns how the command ended."""
     with ScriptedDaemon(run, [in_turn(answer(ALLOW), pause(0.05), hang_up), answer({})]) as daemon:
         policy.check_policy(("id",), ())
-        time.sleep(0.2)
+        wait_until(lambda: select.select([policy.channel.socket], [], [], 0)[0])
         assert policy.close(0, 0) is RC.ACCEPT
     assert [call.connection for call in daemon.calls] == [1, 2]
 
@@ -770,7 +770,7 @@ def root(plugin: Any, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def log(tmp_path: Path) -> Iterator[socket.socket]:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     listener.bind(str(tmp_path / "log"))
-    listener.settimeout(1)
+    listener.settimeout(LONG)
     yield listener
     listener.close()
 
@@ -1170,7 +1170,7 @@ odd_challenges = st.dictionaries(st.sampled_from(sorted(PASSWORD)), anything, ma
 )
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(changes=anything | odd_challenges)
 def test_whatever_a_challenge_holds_it_is_met_or_denied(
     changes: Any, plugin: Any, policy: Any, proof: Any, monkeypatch: pytest.MonkeyPatch

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from fake_daemon import FakeDaemon, ok, pending, refused
+from waiting import LONG, wait_until
 
 from jitsudo import client as client_module
 from jitsudo.cli import admin, grants, render, requests
@@ -363,11 +364,9 @@ def test_interrupted_is_status_130_without_a_word() -> None:
     """^C while it waits."""
     with FakeDaemon(ok(request=request_info()), [pending("x")] + [lambda _c: time.sleep(0.5) or pending("x")] * 20) as daemon:
         child = start(daemon, ["request", "web", "--wait"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        while daemon.methods[-1:] != ["Await"]:
-            time.sleep(0.01)
-        time.sleep(0.2)
+        wait_until(lambda: daemon.methods[-1:] == ["Await"])
         child.send_signal(signal.SIGINT)
-        _, err = child.communicate(timeout=10)
+        _, err = child.communicate(timeout=LONG)
     assert child.returncode == 130
     assert b"Traceback" not in err
 
@@ -381,7 +380,7 @@ def test_a_reader_that_has_gone_is_no_traceback(reply: dict[str, Any], form: lis
         child = start(daemon, ["status", *form], stdout=write, stderr=subprocess.PIPE)
         os.close(write)
         os.close(read)
-        _, err = child.communicate(timeout=10)
+        _, err = child.communicate(timeout=LONG)
     assert b"Traceback" not in err
     assert b"Exception" not in err
     assert child.returncode in ({141, 3} if "error" in reply else {141})
@@ -391,7 +390,7 @@ def test_a_terminal_without_unicode_gets_an_answer_all_the_same() -> None:
     """LC_ALL of another century."""
     with FakeDaemon(ok(requests=[request_info(reason="Größe", may_approve=True)])) as daemon:
         child = start(daemon, ["requests"], stdout=subprocess.PIPE, env={"PYTHONIOENCODING": "ascii"})
-        out, _ = child.communicate(timeout=10)
+        out, _ = child.communicate(timeout=LONG)
     assert child.returncode == 0
     assert b"Gr\\xf6\\xdfe" in out
 

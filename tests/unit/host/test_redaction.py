@@ -145,10 +145,10 @@ SLOW = {
 @pytest.mark.parametrize("argument", SLOW.values(), ids=SLOW.keys())
 def test_redaction_takes_linear_time(argument: str) -> None:
     """It runs in the decision's path, on 128 KiB an argument (MAX_ARG_STRLEN) of anybody's choosing."""
-    began = time.monotonic()
+    began = time.thread_time()
     redactor().argv(("curl", argument, "--x", argument))
     redactor().text(argument)
-    assert time.monotonic() - began < 2
+    assert time.thread_time() - began < 2
 
 
 def db() -> Grammar:
@@ -223,6 +223,6 @@ def test_what_is_too_much_to_be_searched_is_redacted() -> None:
 
 def test_searching_by_the_policys_patterns_takes_bounded_time() -> None:
     """Whatever the caller chooses: each character another one, too."""
-    began = time.monotonic()
+    began = time.thread_time()
     by_policy("[a-z]{50,}[0-9]", "(?:a|aa)+b").argv(("x", "".join(map(chr, range(0x100, 0x8000))), "a" * 100_000))
-    assert time.monotonic() - began < 2
+    assert time.thread_time() - began < 2

@@ -70,19 +70,19 @@ def test_bytes_without_an_end_are_refused_at_the_limit_not_kept() -> None:
 
 def test_a_storm_of_nuls_takes_linear_time() -> None:
     """Each NUL is an empty frame, and an empty frame is a violation; finding them must not be a way to stall."""
-    began = time.monotonic()
+    began = time.thread_time()
     frames = FrameReader(10).feed(b"\0" * 200_000)
     assert len(frames) == 200_000
-    assert time.monotonic() - began < 2
+    assert time.thread_time() - began < 2
 
 
 def test_a_slow_sender_costs_linear_time() -> None:
     """What was searched for a NUL once is not searched again."""
-    reader, began = FrameReader(1 << 20), time.monotonic()
+    reader, began = FrameReader(1 << 20), time.thread_time()
     for _ in range(20_000):
         reader.feed(b"x" * 50)
     assert reader.feed(b"\0") == [b"x" * 1_000_000]
-    assert time.monotonic() - began < 2
+    assert time.thread_time() - began < 2
 
 
 def test_a_message_survives_the_wire() -> None:
