@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from drill import RESTORE, by_su, deciders, enable, furnish, jitsudo_works, mode
 from lab import SCRIPT, Lab
 
 OLDER = "0.0.1"
+DPKG_SECONDS = 300
 SEEN = ("--waive", "caller:alice/session-*.scope")
 NOT_LISTED = ("/proc", "/sys", "/dev", "/run", "/tmp", "/root", "/srv", "/home")
 NOT_LISTED += ("/var/log", "/var/tmp", "/var/lib/dpkg", "/var/cache")
@@ -42,7 +44,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="module")
 def living(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A host without jitsudo, with the packages of today and of an older version in reach of root."""
-    lab = Lab.up(f"life-{request.param}", request.param, bare=True)
+    lab = Lab.up(f"life-{os.getpid()}-{request.param}", request.param, bare=True)
     try:
         for folder, version in (("/root/older", (OLDER,)), ("/srv/packages", ())):
             made = [str(SCRIPT.with_name("lab-root")), "packages", request.param, *version]
@@ -82,7 +84,7 @@ def test_from_installing_to_purging(living: Lab) -> None:
     stock_sudo_works(lab)
 
     # install
-    lab.run("sh", "-c", "exec dpkg --install /root/older/*.deb", check=True)
+    lab.run("sh", "-c", "exec dpkg --install /root/older/*.deb", timeout=DPKG_SECONDS, check=True)
     assert what_decides(lab) == before
     stock_sudo_works(lab)
     root_gets_in(lab)
@@ -91,7 +93,7 @@ def test_from_installing_to_purging(living: Lab) -> None:
     lab.run("jitsudo", "setup", "observe", check=True)
     stock_sudo_works(lab)
     assert mode(lab) == "observe"
-    until(lambda: "/usr/bin/whoami" in lab.run("jitsudo", "setup", "report").stdout, "the report knows the call")
+    until(lambda: "/usr/bin/whoami" in lab.run("jitsudo", "setup", "report").stdout, "the report knows the call", 30)
 
     # enable, use, confirm
     rules = lab.get("/etc/sudoers.d/90-alice")
@@ -103,7 +105,7 @@ def test_from_installing_to_purging(living: Lab) -> None:
 
     # upgrade, from inside a jitsudo session
     ask(lab, "admin")
-    done = lab.run("sh", "-c", "exec sudo -n dpkg --install /srv/packages/*.deb", user="alice", timeout=120)
+    done = lab.run("sh", "-c", "exec sudo -n dpkg --install /srv/packages/*.deb", user="alice", timeout=DPKG_SECONDS)
     assert done.returncode == 0, done.stdout + done.stderr
     assert installed_version(lab) != OLDER
     assert mode(lab) == "enabled"
@@ -134,13 +136,13 @@ def test_from_installing_to_purging(living: Lab) -> None:
 
     # remove, while enabled
     enable(lab, *SEEN)
-    lab.run("dpkg", "--remove", "jitsudo", "jitsudo-sudo-native", "libpam-jitsudo", check=True)
+    lab.run("dpkg", "--remove", "jitsudo", "jitsudo-sudo-native", "libpam-jitsudo", timeout=DPKG_SECONDS, check=True)
     assert "jitsudo" not in lab.get("/etc/sudo.conf")
     stock_sudo_works(lab)
     root_gets_in(lab)
 
     # purge: what is left is the record alone
-    lab.run("dpkg", "--purge", "jitsudo", "jitsudo-sudo-native", "libpam-jitsudo", check=True)
+    lab.run("dpkg", "--purge", "jitsudo", "jitsudo-sudo-native", "libpam-jitsudo", timeout=DPKG_SECONDS, check=True)
     stock_sudo_works(lab)
     root_gets_in(lab)
     assert what_decides(lab) == before

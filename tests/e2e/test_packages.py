@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from acts import until
 from lab import SCRIPT, Lab
 
+SOON = 30  # seconds for what is there in a moment, on a busy machine, too
+DPKG_SECONDS = 300
 TREE = Path(__file__).resolve().parents[2]
 PACKAGES = ("jitsudo", "jitsudo-sudo-native", "libpam-jitsudo")
 INSTALL = "umask 000; exec dpkg --install /root/packages/*.deb"  # the umask of whoever calls apt must not matter
@@ -24,7 +28,7 @@ roles:
       - command: /usr/bin/dpkg
         options: {"--install": flag}
         operands: [{path: {under: /srv/packages}, count: "1.."}]
-      - {command: /usr/bin/sleep, operands: [{int: {max: 60}}]}
+      - {command: /usr/bin/sleep, operands: [{int: {max: 600}}]}
 """
 # What decides about sudo and PAM, to the byte; and everything there is, but for what runs and what logs.
 DECIDERS = (
@@ -72,7 +76,7 @@ def installed(fresh: Lab, untouched: str, deciders: str) -> Lab:
     """The host with the packages."""
     assert untouched
     assert deciders
-    fresh.run("sh", "-c", INSTALL, check=True)
+    fresh.run("sh", "-c", INSTALL, timeout=DPKG_SECONDS, check=True)
     return fresh
 
 
@@ -110,19 +114,23 @@ def test_an_upgrade_from_inside_a_session_disturbs_neither_it_nor_others(enabled
     enabled.run("sh", "-c", "mkdir -p /srv/packages && cp /root/packages/*.deb /srv/packages/", check=True)
     enabled.run("jitsudo", "request", "packages", "--for", "30m", "--reason", "upgrade", user="alice", check=True)
     daemon = enabled.run("systemctl", "show", "--property", "MainPID", "jitsudod.service", check=True).stdout
-    other = enabled.start("sudo", "sleep", "8", user="alice")
+    other = enabled.start("sudo", "sleep", "600", user="alice")
     try:
-        folder = enabled.start(
-            "sh", "-c", "while [ ! -e /run/upgraded ]; do [ -d /usr/libexec/jitsudo/__pycache__ ] || echo away; done"
-        )
-        done = enabled.run("sh", "-c", "umask 000; exec sudo dpkg --install /srv/packages/*.deb", user="alice")
+        until(lambda: enabled.run("pgrep", "-f", "^sleep 600").returncode == 0, "the other one runs", SOON)
+        watch = "while [ ! -e /run/upgraded ]; do [ -d /usr/libexec/jitsudo/__pycache__ ] || echo away; : >/run/watched; done"
+        folder = enabled.start("sh", "-c", watch)
+        until(lambda: enabled.run("test", "-e", "/run/watched").returncode == 0, "the folder is watched", SOON)
+        upgrade = "umask 000; exec sudo dpkg --install /srv/packages/*.deb"
+        done = enabled.run("sh", "-c", upgrade, user="alice", timeout=DPKG_SECONDS)
         enabled.run("touch", "/run/upgraded", check=True)
         assert done.returncode == 0, done.stderr
         assert enabled.run("systemctl", "show", "--property", "MainPID", "jitsudod.service", check=True).stdout != daemon
         assert enabled.run("sudo", "sleep", "0", user="alice").returncode == 0
         # Were it away for a moment, a sudo with umask 0 would make it, for everybody to write to.
-        assert folder.communicate(timeout=30)[0] == ""
-        assert other.wait(timeout=40) == 0
+        assert folder.communicate(timeout=SOON)[0] == ""
+        assert other.poll() is None
+        enabled.run("pkill", "-f", "^sleep 600", check=True)
+        assert other.wait(timeout=SOON) == 128 + signal.SIGTERM  # and what becomes of it is still passed on
     finally:
         other.kill()
     enabled.run("/bin/sh", "-c", "grep -q jitsudo_native /etc/sudo.conf", check=True)
@@ -160,16 +168,16 @@ def test_a_half_installed_package_is_removed_without_breaking_sudo(enabled: Lab,
     """dpkg runs no prerm of what was unpacked and never configured; sudo is put back all the same."""
     others = PACKAGES if package == "jitsudo" else (package,)
     enabled.run("sh", "-c", f"dpkg --unpack /root/packages/{package}_*.deb", check=True)
-    enabled.run("dpkg", "--remove", *others, check=True)
+    enabled.run("dpkg", "--remove", *others, timeout=DPKG_SECONDS, check=True)
     assert "jitsudo_" not in enabled.get("/etc/sudo.conf")
     assert enabled.run("sudo", "-n", "true").returncode == 0
     assert enabled.run("cat", "/etc/sudoers").stdout.count("%sudo")
-    enabled.run("sh", "-c", INSTALL, check=True)
+    enabled.run("sh", "-c", INSTALL, timeout=DPKG_SECONDS, check=True)
 
 
 def test_removing_puts_sudo_back_and_purging_leaves_the_ledger(enabled: Lab, untouched: str, deciders: str) -> None:
     """While jitsudo is enabled, too; and what is left is the record, in a place that is said."""
-    enabled.run("dpkg", "--remove", *PACKAGES, check=True)
+    enabled.run("dpkg", "--remove", *PACKAGES, timeout=DPKG_SECONDS, check=True)
     now = enabled.run("sh", "-c", DECIDERS, check=True).stdout
     assert {line for line in now.splitlines() if "/etc/pam.d/" not in line} == {
         line for line in deciders.splitlines() if "/etc/pam.d/" not in line
@@ -181,4 +189,5 @@ def test_removing_puts_sudo_back_and_purging_leaves_the_ledger(enabled: Lab, unt
     assert kept[0].startswith("/var/backups/jitsudo-ledger-")
     assert kept[0] in done.stdout
     assert [path.removeprefix(kept[0]) for path in kept] == ["", "/host_key.pub", "/ledger.db"]
-    assert enabled.run("systemctl", "list-units", "--all", "--no-legend", "jitsudo*.service", "jitsudo*.socket").stdout == ""
+    units = ("systemctl", "list-units", "--all", "--no-legend", "jitsudo*.service", "jitsudo*.socket")
+    until(lambda: enabled.run(*units).stdout == "", "systemd has forgotten the units", SOON)
