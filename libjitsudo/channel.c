@@ -61,7 +61,8 @@ static enum jitsudo_status still_waiting(struct jitsudo *client, struct jitsudo_
     return JITSUDO_OK;
 }
 
-enum jitsudo_status jitsudo_wait(struct jitsudo *client, short events, struct jitsudo_fault *fault)
+/* For at most a tick, or half of one where nothing is waited for. */
+static enum jitsudo_status wait_a_tick(const struct jitsudo *client, short events, struct jitsudo_fault *fault)
 {
     struct pollfd wanted = {.fd = client->socket, .events = events};
     int found = poll(&wanted, events != 0, events != 0 ? TICK_MS : TICK_MS / 2);
@@ -70,7 +71,13 @@ enum jitsudo_status jitsudo_wait(struct jitsudo *client, short events, struct ji
     /* Somebody closed it under us: to go on waiting would be of no use. */
     if (found > 0 && (wanted.revents & POLLNVAL) != 0)
         return jitsudo_fail(fault, JITSUDO_MISUSED, "the connection to the daemon was closed by the program");
-    return still_waiting(client, fault);
+    return JITSUDO_OK;
+}
+
+enum jitsudo_status jitsudo_wait(struct jitsudo *client, short events, struct jitsudo_fault *fault)
+{
+    enum jitsudo_status status = wait_a_tick(client, events, fault);
+    return status == JITSUDO_OK ? still_waiting(client, fault) : status;
 }
 
 static enum jitsudo_status gone(struct jitsudo_fault *fault)
@@ -176,23 +183,31 @@ static enum jitsudo_status read_more(struct jitsudo *client, struct jitsudo_faul
     ssize_t got = recv(client->socket, client->bytes + client->held, CHUNK, MSG_DONTWAIT);
     if (got > 0) {
         client->held += (size_t)got;
-        return still_waiting(client, fault);
+        return JITSUDO_OK;
     }
     if (got == 0 || !would_wait(errno))
         return gone(fault);
-    return jitsudo_wait(client, POLLIN, fault);
+    return wait_a_tick(client, POLLIN, fault);
 }
 
 enum jitsudo_status jitsudo_receive(struct jitsudo *client, size_t *size, struct jitsudo_fault *fault)
 {
     size_t searched = 0;
+    enum jitsudo_status late = JITSUDO_OK;
     for (;;) {
         const char *end = client->held > searched ? memchr(client->bytes + searched, '\0', client->held - searched) : NULL;
         if (end != NULL) {
             *size = (size_t)(end - client->bytes);
+            jitsudo_clear(fault);
             return JITSUDO_OK;
         }
+        if (late != JITSUDO_OK)
+            return late;
         searched = client->held;
+        /* Before it looks: what has come by then is in time, however long this process itself was kept from looking. */
+        late = still_waiting(client, fault);
+        if (late == JITSUDO_INTERRUPTED)
+            return late;
         enum jitsudo_status status = read_more(client, fault);
         if (status != JITSUDO_OK)
             return status;

@@ -227,11 +227,15 @@ class Channel:
                 raise Disconnected("the daemon closed the connection", LOOK) from fault
 
     def _frame(self):
-        seen = 0
+        seen, is_late = 0, False
         while (end := self.buffer.find(0, seen)) < 0:
+            if is_late:
+                self._still_waiting()
             seen = len(self.buffer)
             if len(self.buffer) > MAX_FRAME_BYTES:
                 raise not_understood("too long")
+            # Before it looks: what has come by then is in time, however long sudo itself was kept from looking.
+            is_late = self._is_late()
             try:
                 chunk = self.socket.recv(CHUNK_BYTES)
             except TimeoutError:
@@ -241,16 +245,18 @@ class Channel:
             if chunk == b"":
                 raise Disconnected("the daemon closed the connection", LOOK)
             self.buffer += chunk or b""
-            self._still_waiting()
         frame = bytes(self.buffer[:end])
         del self.buffer[: end + 1]
         return frame
 
-    def _still_waiting(self):
+    def _is_late(self):
         waiting = _signal.sigpending() & GIVE_UP
         if waiting and waiting - ignored_signals():
             raise Refusal("interrupted")
-        if time.monotonic() >= self.deadline:
+        return time.monotonic() >= self.deadline
+
+    def _still_waiting(self):
+        if self._is_late():
             raise Outage(f"the daemon did not answer for {SILENCE_SECONDS:.0f} seconds", LOOK)
 
 
