@@ -20,6 +20,7 @@ from acts import (
     restart_daemon,
     stopped_before_it_runs,
     sudo,
+    timed,
     until,
 )
 from lab import Lab
@@ -178,12 +179,12 @@ def test_no_spelling_of_what_is_denied_is_allowed(clean: Lab) -> None:
 def test_a_sudo_that_was_stopped_starts_nothing_after_the_end(clean: Lab) -> None:
     """SIGSTOP after the allow, SIGCONT after the grant has expired: no command, though the role lets running ones finish."""
     journal = Journal.from_now(clean)
-    grant = obtain(clean, "patient", duration="4s")
+    grant = obtain(clean, "patient", duration="15s")
     with stopped_before_it_runs(clean, "sleep", "91010") as command:
         journal.expect("command.allowed", grant_id=grant)
         until(lambda: journal.find("grant.expired", grant_id=grant), "the grant expires")
         go_on(clean, "sleep", "91010")
-        assert command.wait(timeout=5) == 1
+        assert command.wait(timeout=30) == 1
         assert clean.run("pgrep", "-f", "^sleep 91010").returncode == 1
     journal.expect("session.ended", grant_id=grant)
 
@@ -196,19 +197,30 @@ for _ in range(60):
     p.kill()
     p.wait()
 """
-RESOURCES = "ls /proc/$(systemctl show -P MainPID jitsudod)/fd | wc -l; ls -d /sys/fs/cgroup/jitsudo.slice/*.scope | wc -l"
+DESCRIPTORS = "ls /proc/$(systemctl show -P MainPID jitsudod)/fd | wc -l"
+NO_SCOPES = "! ls -d /sys/fs/cgroup/jitsudo.slice/*.scope"
 
 
 def test_killing_sudo_at_any_moment_leaves_nothing_behind(clean: Lab) -> None:
     """Neither scopes nor descriptors of the daemon's; and what was allowed is on record as begun and ended."""
     obtain(clean, "brief", duration="5m")
     assert sudo(clean, "id").returncode == 0
-    before = clean.run("sh", "-c", RESOURCES).stdout
-    journal = Journal.from_now(clean)
+
+    def descriptors() -> int:
+        return int(clean.run("sh", "-c", DESCRIPTORS, check=True).stdout)
+
+    def has_no_scopes() -> bool:
+        return clean.run("sh", "-c", NO_SCOPES).returncode == 0
+
+    def sessions(event: str) -> set[str]:
+        return {e["JITSUDO_SESSION_ID"] for e in journal.find(event)}
+
+    until(has_no_scopes, "the scope of the first is gone")
+    before, journal = descriptors(), Journal.from_now(clean)
     clean.run("python3", "-Ic", KILLED, user="alice", check=True)
-    until(lambda: clean.run("sh", "-c", RESOURCES).stdout == before, "scopes and descriptors are as before", 8)
-    allowed = {e["JITSUDO_SESSION_ID"] for e in journal.find("command.allowed")}
-    assert allowed == {e["JITSUDO_SESSION_ID"] for e in journal.find("session.ended")}
+    until(has_no_scopes, "scopes are as before")
+    until(lambda: descriptors() <= before, "descriptors are as before")
+    until(lambda: sessions("command.allowed") == sessions("session.ended"), "all that were allowed have ended")
 
 
 def test_a_revoked_standing_grant_stays_revoked(clean: Lab) -> None:
@@ -229,7 +241,7 @@ def test_a_revoked_standing_grant_stays_revoked(clean: Lab) -> None:
 
 
 LINGER = """
-import array, socket, struct, sys, time
+import array, socket, struct, sys
 listener = socket.create_server(("127.0.0.1", 0))
 theirs = []
 
@@ -257,26 +269,28 @@ for _ in range(12):  # more than one person may have connections
     control.sendmsg([b"{}"], rights(hidden), int(sys.argv[1]))
     hidden.close()
 print("sent", flush=True)
-time.sleep(4)
+sys.stdin.read()
 """
 
 
 @pytest.mark.parametrize("flags", [0, socket.MSG_OOB], ids=["in order", "with urgent data"])
 def test_a_descriptor_that_cannot_be_closed_stops_nobody(clean: Lab, flags: int) -> None:
     """mallory sends sockets with SO_LINGER; alice and bob get their answers as fast as ever."""
-    request = obtain(clean, "brief", duration="5m")
+    obtain(clean, "brief", duration="5m")
     attack = clean.start("python3", "-Ic", LINGER, str(int(flags)), user="mallory")
+    assert attack.stdin is not None
+    assert attack.stdout is not None
     try:
-        assert attack.stdout is not None
         assert attack.stdout.readline() == "sent\n"
         time.sleep(0.3)
-        began = time.monotonic()
-        assert sudo(clean, "id").returncode == 0
-        assert clean.run("jitsudo", "status", user="bob").returncode == 0
-        assert time.monotonic() - began < 2, request
+        for argv, user in (("sudo", "id"), "alice"), (("jitsudo", "status"), "bob"):
+            done, seconds = timed(clean, *argv, user=user)
+            assert done.returncode == 0
+            assert seconds < 5  # each of them makes who closes it wait for thirty
     finally:
+        attack.stdin.close()  # its own end waits for what it sent, too
         attack.kill()
-        attack.wait(10)
+        attack.wait(timeout=30)
 
 
 def test_costly_command_lines_are_their_senders_own_loss(clean: Lab) -> None:
@@ -288,17 +302,17 @@ def test_costly_command_lines_are_their_senders_own_loss(clean: Lab) -> None:
     attack = clean.start("sh", "/srv/costly.sh", user="alice")
     try:
         time.sleep(1)
-        began = time.monotonic()
-        assert_refused(sudo(clean, "id", user="bob"), "holds no grant")
-        assert time.monotonic() - began < 4
+        done, seconds = timed(clean, "sudo", "id", user="bob")
+        assert_refused(done, "holds no grant")
+        assert seconds < 6
     finally:
-        attack.communicate(timeout=40)
+        attack.communicate(timeout=180)
 
 
 def test_a_person_holds_so_many_grants_and_no_more(clean: Lab) -> None:
     """Each is verified at each command; the fifty-first is refused, and what they have goes on working."""
     loop = f"for i in $(seq 51); do jitsudo request true-only --reason '{REASON}' >/dev/null || exit $i; done"
-    ended = clean.run("sh", "-c", loop, user="alice")
+    ended = clean.run("sh", "-c", loop, user="alice", timeout=300)
     assert ended.returncode == 51, ended.stderr
     assert "you hold 50 grants" in ended.stderr
     assert sudo(clean, "true").returncode == 0
@@ -313,9 +327,10 @@ def test_refusals_do_not_fill_the_disk(clean: Lab) -> None:
 sudo true $(yes aaaaaaaaaaaaaaa | head -n 60000) 2>/dev/null
 for i in $(seq 130); do sudo true $i 2>/dev/null; done
 exit 0"""
-    clean.run("sh", "-c", flood, user="mallory", check=True)
-    denied = until(lambda: journal.find("command.denied", user="mallory"), "the refusals are in the journal")
-    assert len(denied) <= 110
+    done, seconds = timed(clean, "sh", "-c", flood, user="mallory", timeout=300)
+    assert done.returncode == 0
+    denied = until(lambda: len(found := journal.find("command.denied", user="mallory")) >= 100 and found, "a hundred refusals")
+    assert len(denied) <= 101 + seconds / 10  # one more each ten seconds
     assert any("more arguments left out" in event["JITSUDO_ARGV_JSON"] for event in denied)
     assert int(clean.run("sh", "-c", size).stdout) - before < 2_000_000
 
