@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pexpect
 import pytest
+from acts import PATIENCE, gone, until
 from lab import SCRIPT, Lab
 
 WHO = pytest.mark.parametrize("user", [None, "alice"], ids=["root", "alice"])
@@ -90,15 +90,11 @@ def test_a_terminal_can_be_driven(bare_host: Lab) -> None:
 @WHO
 def test_background_children_outlive_exec(bare_host: Lab, user: str | None) -> None:
     """What a command leaves running goes on."""
-    mark = f"/tmp/outlived-{user}"
-    script = f"(sleep 1; echo yes >{mark}) </dev/null >/dev/null 2>&1 &"
-    started = time.monotonic()
-    bare_host.run("sh", "-c", script, user=user, check=True)
-    assert time.monotonic() - started < 1
-    deadline = started + 10
-    while bare_host.run("cat", mark).stdout != "yes\n":
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    mark, go = f"/tmp/outlived-{user}", f"/tmp/go-on-{user}"
+    script = f"(until [ -e {go} ]; do sleep 0.1; done; echo yes >{mark}) </dev/null >/dev/null 2>&1 &"
+    bare_host.run("sh", "-c", script, user=user, check=True)  # which does not wait for it, or it would wait for ever
+    bare_host.run("touch", go, check=True)
+    until(lambda: bare_host.run("cat", mark).stdout == "yes\n", "it has gone on")
 
 
 @WHO
@@ -108,11 +104,8 @@ def test_ending_exec_ends_the_command(bare_host: Lab, user: str | None) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "started\n"
     process.terminate()
-    process.communicate(timeout=10)
-    deadline = time.monotonic() + 5
-    while bare_host.run("pgrep", "-f", "^sleep 12345").returncode == 0:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    process.communicate(timeout=PATIENCE)
+    until(lambda: gone(bare_host, "^sleep 12345"), "the command has ended")
 
 
 def test_put_and_get(bare_host: Lab) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pexpect
 import pytest
+from acts import PATIENCE
 from lab import Lab
 
 FOLDER = "/etc/jitsudo/policy.d"
@@ -31,7 +33,7 @@ def test_what_is_no_file_of_roots_is_one_error_and_changes_nothing(clean: Lab, c
     before = in_force(clean)
     try:
         clean.run("sh", "-c", command, check=True)
-        done = clean.run("jitsudo", "policy", "reload", timeout=10)
+        done = clean.run("jitsudo", "policy", "reload", timeout=PATIENCE)
         assert (done.returncode, done.stdout) == (6, "")
         assert done.stderr.count("zz.yaml:1:1: ") == 1
     finally:
@@ -66,7 +68,7 @@ def test_editing_asks_what_now_and_loads_what_is_valid(clean: Lab) -> None:
     child.expect(r"What now\? ")
     child.sendline("x")
     child.expect("web.yaml is unchanged")
-    child.wait()
+    child.expect(pexpect.EOF)
     assert clean.get(f"{FOLDER}/web.yaml") == before
     try:
         done = clean.run(*editor, "LINE=# edited", "jitsudo", "policy", "edit", "web")

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
-from acts import Journal, extra_policy, kill_daemon, restart_daemon, until
+from acts import PATIENCE, Journal, extra_policy, gone, kill_daemon, restart_daemon, until
 from lab import Lab
 
 POLICY = """
@@ -169,7 +169,7 @@ def in_tmux(network: Network, command: str) -> str:
     keys = f"({command}; echo exit=$?) >/tmp/source-out.new 2>&1; mv /tmp/source-out.new /tmp/source-out"
     driven = network.ssh(WRONG, f"tmux -L source send-keys '{keys}' Enter")
     assert driven.returncode == 0, driven.stderr
-    return str(until(lambda: network.host.run("cat", "/tmp/source-out").stdout, "tmux has run it", 10))
+    return str(until(lambda: network.host.run("cat", "/tmp/source-out").stdout, "tmux has run it"))
 
 
 def test_tmux_belongs_to_the_login_that_it_was_started_in_and_to_nobody_after_that(network: Network) -> None:
@@ -181,8 +181,9 @@ def test_tmux_belongs_to_the_login_that_it_was_started_in_and_to_nobody_after_th
         assert "exit=0" in in_tmux(network, "sudo true")
     finally:
         login.terminate()
-        login.communicate(timeout=10)
-    until(lambda: network.host.run("pgrep", "-f", "sleep 91$").returncode == 1, "the login has ended")
+        login.communicate(timeout=PATIENCE)
+    # The command is gone before its sshd, which is the login.
+    until(lambda: gone(network.host, "^sshd(-session)?: alice"), "the login has ended")
     left = in_tmux(network, "sudo true")
     assert "exit=1" in left
     assert "has gone" in left
@@ -193,7 +194,8 @@ PRIVATE_SSHD = """
 mkdir -p -m 0700 ~/s && cd ~/s && ssh-keygen -q -t ed25519 -N '' -f host_key
 printf 'HostKey %s\\nAuthorizedKeysFile %s\\nPidFile none\\nUsePAM no\\nStrictModes no\\n' \
     ~/s/host_key ~/.ssh/authorized_keys >config
-/usr/sbin/sshd -f ~/s/config -p 2222; sudo true; echo $? >~/s/up; exec sleep 92
+/usr/sbin/sshd -f ~/s/config -p 2222; until ss -Hltn | grep -q ':2222 '; do sleep 0.1; done
+sudo true; echo $? >~/s/up; exec sleep 92
 """
 
 
@@ -201,18 +203,18 @@ def test_an_ssh_server_of_the_persons_own_is_no_way_in(network: Network) -> None
     """Started by alice within a login from the right network, reached from the wrong one; also once that login has ended."""
     login = network.host.start("bash", "-c", f'ip netns exec far {SSH} -n -tt alice@192.0.2.1 "$1"', "ssh", PRIVATE_SSHD)
     try:
-        up = until(lambda: network.host.run("cat", "/home/alice/s/up").stdout, "it listens", 10)
+        up = until(lambda: network.host.run("cat", "/home/alice/s/up").stdout, "it listens")
         assert up == "0\n"
         done = network.ssh(WRONG, "sudo true", port=2222)
         assert_refused(done, UNKNOWN)
         assert "another ssh server (sshd" in done.stderr
         login.terminate()
-        login.communicate(timeout=10)
-        until(lambda: network.host.run("pgrep", "-f", "sleep 92$").returncode == 1, "the login has ended")
+        login.communicate(timeout=PATIENCE)
+        until(lambda: gone(network.host, "^sshd(-session)?: alice"), "the login has ended")
         assert_refused(network.ssh(WRONG, "sudo true", port=2222), UNKNOWN)
     finally:
         login.terminate()
-        login.communicate(timeout=10)
+        login.communicate(timeout=PATIENCE)
         network.host.run("pkill", "-f", "s/config -p 2222")
         network.host.run("rm", "-rf", "/home/alice/s")
 
@@ -286,4 +288,4 @@ def test_the_source_is_found_after_the_daemon_starts_again(network: Network) -> 
             until(lambda: network.host.run("test", "-e", "/tmp/source-go").returncode == 0, "the first sudo")
             again(network.host)
             network.host.run("rm", "/tmp/source-go", check=True)
-            assert_allowed(done.result(30))
+            assert_allowed(done.result(2 * PATIENCE))

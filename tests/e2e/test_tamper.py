@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from acts import LEDGER, Journal, approve, ask, assert_refused, extra_policy, gone, grants_of, obtain, sudo, until
+from acts import LEDGER, PATIENCE, Journal, approve, ask, assert_refused, extra_policy, gone, grants_of, obtain, sudo, until
 from lab import Lab
 
 UNIT = "jitsudod.service"  # its sockets stay: systemd limits how often they are started
@@ -126,7 +126,7 @@ def test_what_ran_under_a_lost_ledger_is_ended(fresh: Lab) -> None:
     finally:
         command.terminate()
         fresh.run("pkill", "-f", "^sleep 9100[123]$")
-        command.communicate(timeout=10)
+        command.communicate(timeout=PATIENCE)
 
 
 def test_garbage_in_place_of_the_ledger(fresh: Lab) -> None:
@@ -161,8 +161,8 @@ def test_a_role_that_changed_needs_a_new_request(clean: Lab, before: str, after:
         assert sudo(clean, "true").returncode == 0
         put(ROLE.format(description="another", allow=after))
         assert_refused(sudo(clean, "true"), "alice holds no grant")
-        said = clean.run("journalctl", "-q", "-u", "jitsudod.service", "-n", "30", "-o", "cat").stdout
-        assert "step 7" in said
+        said = ("journalctl", "-q", "-u", "jitsudod.service", "-n", "30", "-o", "cat")
+        until(lambda: "step 7" in clean.run(*said).stdout, "the log says at which step")
         assert f"{grant}  role changing for alice, refused: " in clean.run("jitsudo", "status").stdout
         obtain(clean, "changing")
         assert sudo(clean, "true").returncode == 0
