@@ -9,9 +9,9 @@ import base64
 import json
 import os
 import pwd
+import select
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,11 +33,13 @@ from fake_sudo import (  # noqa: E402
     load_proof,
     pause,
     send,
+    until_read,
 )
 
 __all__ = ["FRONT_ENDS", "HERE", "Json", "Outcome", "Place", "ScriptedDaemon", "run_native", "step_of"]
 
 HOST_SECONDS = 60
+ARRIVAL_SECONDS = 30
 Json = dict[str, Any]
 
 
@@ -77,13 +79,15 @@ def unwire(value: Any) -> str:
 
 
 def step_of(parts: list[Any]) -> Step:
-    """What the daemon does with one call: send replies or bytes, wait, hang up; nothing is silence."""
+    """What the daemon does with one call: send replies or bytes, wait (until they are read), hang up; nothing is silence."""
 
     def one(part: Any) -> Step:
         if "base64" in part:
             return send(base64.b64decode(part["base64"]))
         if "pause" in part:
             return pause(part["pause"])
+        if "read" in part:
+            return until_read
         if "hang_up" in part:
             return hang_up
         reply = dict(part)
@@ -175,8 +179,8 @@ def step_in_python(policy: Any, step: Json) -> Json:
     """One call, and what sudo would take from its answer."""
     call = step["call"]
     argv = tuple(map(unwire, step.get("argv", ())))
-    if call == "sleep":
-        time.sleep(step["seconds"])
+    if call == "arrival":
+        assert select.select([policy.channel.socket], [], [], ARRIVAL_SECONDS)[0], "nothing has come from the daemon"
         return {}
     if call == "check_policy":
         answer = policy.check_policy(argv, tuple(map(unwire, step.get("env_add", ()))))

@@ -6,11 +6,14 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <json-c/json.h>
+#include <poll.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <sudo_plugin.h>
@@ -18,6 +21,8 @@
 #include "jitsudo.h"
 
 #define MAX_KEPT 1024
+#define MAX_DESCRIPTORS 1024
+#define ARRIVAL_MS 30000
 
 static uid_t caller;
 /* What belongs to this program, until its end: what the leak sanitizer finds is the plugin's. */
@@ -135,6 +140,22 @@ static void list(struct policy_plugin *plugin, struct json_object *step, struct 
     jitsudo_put(result, "returns", jitsudo_number(code));
 }
 
+/* Until the daemon's connection has something to read, its end included. */
+static void await_arrival(void)
+{
+    for (int descriptor = 3; descriptor < MAX_DESCRIPTORS; descriptor++) {
+        struct sockaddr_un peer = {0};
+        socklen_t size = sizeof peer - 1;
+        if (getpeername(descriptor, (struct sockaddr *)&peer, &size) == 0 && strstr(peer.sun_path, "/decide") != NULL) {
+            struct pollfd one = {.fd = descriptor, .events = POLLIN};
+            if (poll(&one, 1, ARRIVAL_MS) != 1)
+                die("nothing has come from the daemon");
+            return;
+        }
+    }
+    die("there is no connection to the daemon");
+}
+
 static struct json_object *walk(struct policy_plugin *plugin, struct json_object *step)
 {
     struct json_object *result = jitsudo_object();
@@ -153,8 +174,8 @@ static struct json_object *walk(struct policy_plugin *plugin, struct json_object
         plugin->invalidate(json_object_get_boolean(field(step, "remove")));
     else if (strcmp(call, "close") == 0)
         plugin->close((int)json_object_get_int64(field(step, "wait_status")), (int)json_object_get_int64(field(step, "errno")));
-    else if (strcmp(call, "sleep") == 0)
-        usleep((useconds_t)(json_object_get_double(field(step, "seconds")) * 1e6));
+    else if (strcmp(call, "arrival") == 0)
+        await_arrival();
     else
         die("a step that sudo does not have");
     return result;

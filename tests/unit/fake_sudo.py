@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import contextlib
 import enum
+import fcntl
 import gc
 import importlib.util
 import json
@@ -13,7 +14,9 @@ import signal
 import socket
 import stat
 import sys
+import termios
 import threading
+import time
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -212,6 +215,13 @@ def in_turn(*steps: Step) -> Step:
 def pause(seconds: float) -> Step:
     """Wait."""
     return lambda _connection: threading.Event().wait(seconds) and None
+
+
+def until_read(connection: socket.socket) -> None:
+    """Wait until the other end has taken all that was sent (unix(7), SIOCOUTQ)."""
+    end = time.monotonic() + 30
+    while int.from_bytes(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)), sys.byteorder) and time.monotonic() < end:
+        time.sleep(0.002)
 
 
 @dataclass

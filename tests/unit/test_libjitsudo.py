@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_sudo import ScriptedDaemon, Step, answer, hang_up, in_turn, pause, send, silence
+from fake_sudo import ScriptedDaemon, Step, answer, hang_up, in_turn, pause, send, silence, until_read
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nonsense import NONSENSE, nested
@@ -271,7 +271,7 @@ def test_long_words_are_cut_at_a_character(drive: Driver) -> None:
 
 def test_an_answer_before_the_question_is_no_answer(drive: Driver) -> None:
     """What comes unasked is not taken for the next call's answer."""
-    with ScriptedDaemon(drive.folder, [in_turn(answer(DENY), pause(0.05), answer(ALLOW)), answer(DENY)]):
+    with ScriptedDaemon(drive.folder, [in_turn(answer(DENY), until_read, answer(ALLOW)), answer(DENY)]):
         outcome = drive("Check={}", "Check={}", wait=2000)
     assert outcome.fault[3] == "the daemon's answer was not understood (more than one reply)"
 

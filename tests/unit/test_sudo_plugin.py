@@ -32,6 +32,7 @@ from fake_sudo import (
     pause,
     send,
     silence,
+    until_read,
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -591,7 +592,7 @@ def test_command_is_not_started_without_a_second_allow(step: Step, policy: Any, 
 
 def test_reply_that_nobody_asked_for_is_not_the_next_answer(policy: Any, run: Path, sudo: FakeSudo) -> None:
     """A second reply, sent later, does not count for the next call."""
-    with ScriptedDaemon(run, [in_turn(answer(ALLOW), pause(0.1), answer({"verdict": "allow"}))]):
+    with ScriptedDaemon(run, [in_turn(answer(ALLOW), until_read, answer({"verdict": "allow"}))]):
         assert policy.check_policy(("id",), ())[0] is RC.ACCEPT
         wait_until(lambda: select.select([policy.channel.socket], [], [], 0)[0])
         assert policy.init_session((), ()) is RC.REJECT
@@ -621,7 +622,7 @@ def test_denied_sub_command_keeps_the_connection(policy: Any, run: Path) -> None
 
 def test_close_reconnects_after_a_restart(policy: Any, run: Path) -> None:
     """A daemon restarted meanwhile still learns how the command ended."""
-    with ScriptedDaemon(run, [in_turn(answer(ALLOW), pause(0.05), hang_up), answer({})]) as daemon:
+    with ScriptedDaemon(run, [in_turn(answer(ALLOW), until_read, hang_up), answer({})]) as daemon:
         policy.check_policy(("id",), ())
         wait_until(lambda: select.select([policy.channel.socket], [], [], 0)[0])
         assert policy.close(0, 0) is RC.ACCEPT

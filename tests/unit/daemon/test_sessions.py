@@ -227,7 +227,7 @@ def test_at_expiry_the_grant_ends_and_the_session_as_its_role_says(tmp_path: Pat
     """`kill` at once, `finish` after its grace."""
 
     async def test(w: World) -> None:
-        grant = await w.granted(seconds=1)
+        grant = await w.granted(seconds=60)
         session, _ = await w.session(grant, w.spawn().pid, mode, grace)
         now = w.state.now()
         await w.timers._turn(Moment(grant.grant.not_after - 1, now.boot))
