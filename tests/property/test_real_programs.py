@@ -30,7 +30,7 @@ def empty() -> Iterator[Path]:
 
 def run(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        argv, cwd=folder, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False
+        argv, cwd=folder, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
     )
 
 

@@ -448,7 +448,7 @@ def test_c_and_python_read_the_same(program: Path, value: dict[str, Any], change
         expected = None
     if b"\0" in text or "\0" in str(expected):
         return
-    done = subprocess.run([str(program), "parse"], input=bytes(text), capture_output=True, timeout=20, check=False)
+    done = subprocess.run([str(program), "parse"], input=bytes(text), capture_output=True, timeout=60, check=False)
     assert (done.returncode == 0) == (expected is not None), done.stderr
     if expected is not None:
         assert json.loads(done.stdout) == expected

@@ -43,7 +43,7 @@ class Built:
         """One sudo; all that it printed is the driver's own line. `before`: what runs the driver."""
         command = [*before, self.output / "drive", self.output / "jitsudo_observe.so", *arguments]
         done = subprocess.run(
-            command, env=environment or {}, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False
+            command, env=environment or {}, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
         )
         assert (done.returncode, done.stderr) == (0, b""), done
         return dict(json.loads(done.stdout))
