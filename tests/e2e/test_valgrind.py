@@ -99,15 +99,19 @@ def sshd(host: Lab) -> Iterator[None]:
     preload = f"LD_PRELOAD={PLACE}/unconfined.so"
     host.run("systemd-run", "--quiet", "--collect", f"--unit={unit}", "-E", preload, *SSHD, check=True)
     try:
-        until(lambda: host.run("sh", "-c", f"ss -Hltn | grep -q ':{PORT} '").returncode == 0, "sshd listens", 20)
+        until(lambda: host.run("sh", "-c", f"ss -Hltn | grep -q ':{PORT} '").returncode == 0, "sshd listens")
         yield
-        until(lambda: host.run("pgrep", "-c", "^memcheck").stdout.strip() == "1", "its sessions have ended", 20)
+        until(lambda: host.run("pgrep", "-c", "^memcheck").stdout.strip() == "1", "its sessions have ended")
     finally:
         host.run("systemctl", "stop", unit)
 
 
 def reports(host: Lab, processes: int) -> list[str]:
-    """What valgrind wrote of each process that did not become another program; there are as many as that, or more."""
+    """What valgrind wrote of each process that did not become another program; there are as many as that, or more.
+
+    Whoever started them may be told of their end before valgrind has written what it found.
+    """
+    until(lambda: host.run("pgrep", "^memcheck").returncode == 1, "all of them have ended")
     everything = host.run("sh", "-c", f"cd {LOGS} && for log in *; do cat $log; printf '\\f'; done", check=True).stdout
     ended = [log for log in everything.split("\f") if "ERROR SUMMARY" in log]
     assert len(ended) >= processes, everything
