@@ -15,8 +15,8 @@ from lab import Lab
 
 from conftest import Pair
 
-PLAY_SECONDS = 120
-SOON = 10  # seconds for what must not wait for a person
+PLAY_SECONDS = 300
+SOON = 30  # seconds for what must not wait for a person
 KEY = "/root/.ssh/id_ed25519"
 SSH = ["ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=accept-new"]
 CONFIGURATION = """

@@ -20,7 +20,7 @@ import time
 
 FOUND = "/run/compat/found"
 SUDO = "/usr/bin/sudo"
-SECONDS = 20
+SECONDS = 60
 USUAL = {
     "HOME": os.environ["HOME"],
     "LANG": "C.UTF-8",
@@ -119,11 +119,12 @@ def converse(child, readers, writer, case):
     over = None
     while readers and time.monotonic() < deadline:
         if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            # What it left running may keep a stream open: what is there by now is what there is.
+            # What it left running may keep a stream open: what is there by then is what there is.
             over = over or time.monotonic() + case.get("linger", 0.3)
-            if time.monotonic() > over:
-                break
+        is_over = over is not None and time.monotonic() > over
         readable, writable, _ = select.select(list(readers.values()), [writer] if rest else [], [], 0.05)
+        if is_over and not readable:
+            break
         if writable:
             try:
                 rest = rest[os.write(writer, rest[: select.PIPE_BUF]) :]  # more might block
@@ -182,7 +183,7 @@ def run(case):
         os.close(terminal)
     pipes = [descriptor for name, descriptor in readers.items() if name != "terminal"]
     came, untyped = converse(child, readers, writer, case)
-    status = ended(child, 3)  # its streams may end before it does
+    status = ended(child, 30)  # its streams may end before it does
     hung = status is None
     if hung:
         os.kill(child, signal.SIGKILL)
