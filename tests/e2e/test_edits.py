@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pexpect
 import pytest
-from acts import LEDGER, Journal, assert_refused, extra_policy, gone, sudo, until
+from acts import END, LEDGER, Journal, assert_refused, extra_policy, gone, held, sudo, until
 from lab import Lab
 
 FOLDER = "/srv/edits"
@@ -160,7 +160,7 @@ def test_what_does_not_pass_is_not_installed(desk: Lab) -> None:
 )
 def test_real_checks_of_new_files(desk: Lab, path: str, wrong: str, right: str) -> None:
     """visudo -c and sshd -t: the first try does not pass, the second does, on the person's terminal."""
-    terminal = desk.spawn("alice", "env", "EDITOR=edit-ask", "sudoedit", path)
+    terminal = desk.spawn("alice", *held("env", "EDITOR=edit-ask", "sudoedit", path))
     terminal.expect_exact("LINE? ")
     terminal.sendline(wrong)
     terminal.expect_exact("does not pass")
@@ -170,6 +170,8 @@ def test_real_checks_of_new_files(desk: Lab, path: str, wrong: str, right: str) 
     terminal.expect_exact("LINE? ")
     terminal.sendline(right)
     terminal.expect_exact("installed")
+    terminal.expect_exact(END)
+    terminal.sendline("")
     terminal.expect(pexpect.EOF)
     terminal.close()
     assert terminal.exitstatus == 0
@@ -207,12 +209,14 @@ def test_an_editor_can_be_stopped_and_gone_on_with(desk: Lab, folder: str) -> No
 def test_somebody_elses_change_stays(desk: Lab) -> None:
     """And the person's work is kept for them."""
     path = f"{FOLDER}/checked/f"
-    terminal = desk.spawn("alice", "env", "EDITOR=edit-ask", "sudoedit", path)
+    terminal = desk.spawn("alice", *held("env", "EDITOR=edit-ask", "sudoedit", path))
     terminal.expect_exact("LINE? ")
     desk.put(path, "theirs\n")
     terminal.sendline("mine")
     terminal.expect_exact("kept in:")
     terminal.expect_exact("changed by somebody else")
+    terminal.expect_exact(END)
+    terminal.sendline("")
     terminal.expect(pexpect.EOF)
     terminal.close()
     assert terminal.exitstatus == 1
