@@ -99,18 +99,6 @@ def sudo(host: Lab, *argv: str, user: str | None = "alice", timeout: float = 60)
     return host.run("sudo", *argv, user=user, timeout=timeout)
 
 
-TIMED = """b=$EPOCHREALTIME; "$@"; s=$?; e=$EPOCHREALTIME; printf '\\n%d' $(((${e/./} - ${b/./}) / 1000)); exit $s"""
-
-
-def timed(
-    host: Lab, *argv: str, user: str | None = "alice", timeout: float = 120
-) -> tuple[subprocess.CompletedProcess[str], float]:
-    """Run `argv`; and the seconds that it took on the host, without those that it takes to get there."""
-    done = host.run("bash", "-c", TIMED, "timed", *argv, user=user, timeout=timeout)
-    out, _, milliseconds = done.stdout.rpartition("\n")
-    return subprocess.CompletedProcess([*argv], done.returncode, out, done.stderr), int(milliseconds) / 1000
-
-
 def assert_refused(done: subprocess.CompletedProcess[str], words: str) -> None:
     """sudo refused, with these words, and ran nothing."""
     assert (done.returncode, done.stdout) == (1, ""), (done.stdout, done.stderr)

@@ -20,10 +20,10 @@ from acts import (
     restart_daemon,
     stopped_before_it_runs,
     sudo,
-    timed,
     until,
 )
 from lab import Lab
+from timing import timed
 
 TRY_ALL = Path(__file__).parent / "data" / "try_all.py"
 LOG = "/var/log/nginx/access.log"
@@ -284,7 +284,7 @@ def test_a_descriptor_that_cannot_be_closed_stops_nobody(clean: Lab, flags: int)
         assert attack.stdout.readline() == "sent\n"
         time.sleep(0.3)
         for argv, user in (("sudo", "id"), "alice"), (("jitsudo", "status"), "bob"):
-            done, seconds = timed(clean, *argv, user=user)
+            done, seconds = timed(clean, *argv, user=user, ahead=False)
             assert done.returncode == 0
             assert seconds < 5  # each of them makes who closes it wait for thirty
     finally:
@@ -302,7 +302,7 @@ def test_costly_command_lines_are_their_senders_own_loss(clean: Lab) -> None:
     attack = clean.start("sh", "/srv/costly.sh", user="alice")
     try:
         time.sleep(1)
-        done, seconds = timed(clean, "sudo", "id", user="bob")
+        done, seconds = timed(clean, "sudo", "id", user="bob", ahead=False)
         assert_refused(done, "holds no grant")
         assert seconds < 6
     finally:
@@ -327,7 +327,7 @@ def test_refusals_do_not_fill_the_disk(clean: Lab) -> None:
 sudo true $(yes aaaaaaaaaaaaaaa | head -n 60000) 2>/dev/null
 for i in $(seq 130); do sudo true $i 2>/dev/null; done
 exit 0"""
-    done, seconds = timed(clean, "sh", "-c", flood, user="mallory", timeout=300)
+    done, seconds = timed(clean, "sh", "-c", flood, user="mallory", timeout=300, ahead=False)
     assert done.returncode == 0
     denied = until(lambda: len(found := journal.find("command.denied", user="mallory")) >= 100 and found, "a hundred refusals")
     assert len(denied) <= 101 + seconds / 10  # one more each ten seconds

@@ -23,10 +23,10 @@ from acts import (
     request_of,
     restart_daemon,
     sudo,
-    timed,
     until,
 )
 from lab import Lab
+from timing import timed
 
 UNITS = ["jitsudod.service", "jitsudod-decide.socket", "jitsudod-control.socket"]
 SLEEPERS = "^sleep 9100[123]$"
@@ -53,7 +53,7 @@ def test_a_daemon_that_is_stopped_stops_people_and_not_root(clean: Lab) -> None:
     journal = Journal.from_now(clean)
     clean.run("systemctl", "stop", *UNITS, check=True)
     try:
-        refused, seconds = timed(clean, "sudo", "true")
+        refused, seconds = timed(clean, "sudo", "true", user="alice")
         assert_refused(refused, "the daemon is not running")
         assert seconds < 3
         assert sudo(clean, "-u", "postgres", "id", "-un", user=None).stdout == "postgres\n"
@@ -75,7 +75,7 @@ def test_a_daemon_that_hangs_is_a_refusal_after_two_seconds(clean: Lab) -> None:
     """Two seconds of silence deny, with a sentence; root goes on; once it answers again the grant holds."""
     obtain(clean, "true-only")
     with frozen(clean, "jitsudod.service"):
-        refused, seconds = timed(clean, "sudo", "true")
+        refused, seconds = timed(clean, "sudo", "true", user="alice")
         assert_refused(refused, "the daemon did not answer for 2 seconds")
         assert 2 <= seconds < 3.5
         assert sudo(clean, "id", "-un", user=None).stdout == "root\n"
@@ -218,7 +218,7 @@ def test_journald_away_loses_and_delays_nothing(clean: Lab, how: str) -> None:
     """Commands run as fast as ever; when journald is back every event arrives, in order and without a gap."""
     obtain(clean, "true-only")
     loop = "for i in $(seq 10); do sudo -n true || exit 1; done"
-    _, before = timed(clean, "sh", "-c", loop)
+    _, before = timed(clean, "sh", "-c", loop, user="alice", ahead=False)
     journal = Journal.from_now(clean)
     journald = ["systemd-journald.service", "systemd-journald.socket", "systemd-journald-dev-log.socket"]
     if how == "stopped":
@@ -226,7 +226,7 @@ def test_journald_away_loses_and_delays_nothing(clean: Lab, how: str) -> None:
     else:
         clean.run("systemctl", "kill", "-s", "STOP", "--kill-whom=main", journald[0], check=True)
     try:
-        done, seconds = timed(clean, "sh", "-c", loop)
+        done, seconds = timed(clean, "sh", "-c", loop, user="alice", ahead=False)
     finally:
         if how == "stopped":
             clean.run("systemctl", "start", *journald, check=True)
@@ -288,7 +288,7 @@ while True:
 
 def test_a_flood_on_the_control_socket_stays_its_senders_own(clean: Lab) -> None:
     """mallory's garbage is refused, the ninth connection too; alice asks, is approved and runs as ever."""
-    _, before = timed(clean, "jitsudo", "status")
+    _, before = timed(clean, "jitsudo", "status", user="alice", ahead=False)
     flood = clean.start("python3", "-I", "-c", FLOOD, user="mallory")
     try:
         assert flood.stdout is not None
@@ -298,7 +298,7 @@ def test_a_flood_on_the_control_socket_stays_its_senders_own(clean: Lab) -> None
             answers.append(line)
         assert "too-many" in answers[-1]
         assert "Traceback" not in "".join(answers)
-        assert timed(clean, "jitsudo", "status")[1] < 3 * before + 5
+        assert timed(clean, "jitsudo", "status", user="alice", ahead=False)[1] < 3 * before + 5
         obtain(clean)
         assert sudo(clean, "systemctl", "restart", "nginx.service").returncode == 0
 

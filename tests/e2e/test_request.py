@@ -7,8 +7,9 @@ import re
 
 import pexpect
 import pytest
-from acts import PATIENCE, REASON, Journal, approve, ask, assert_refused, grants_of, obtain, request_of, sudo, timed, until
+from acts import PATIENCE, REASON, Journal, approve, ask, assert_refused, grants_of, obtain, request_of, sudo, until
 from lab import Lab
+from timing import timed
 
 RESTART = ["systemctl", "restart", "nginx.service"]
 
@@ -186,7 +187,7 @@ def test_waiting_ends_when_somebody_denies(clean: Lab) -> None:
 def test_waiting_in_vain_is_4(clean: Lab) -> None:
     """`--timeout 1s` gives up, exit status 4; the request stays open."""
     line = ["jitsudo", "request", "web-operator", "--reason", REASON, "--wait", "--timeout", "1s"]
-    done, seconds = timed(clean, *line)
+    done, seconds = timed(clean, *line, user="alice")
     assert done.returncode == 4, done.stderr
     assert 1 <= seconds < PATIENCE
     assert "was not decided within 1s" in done.stderr

@@ -6,8 +6,9 @@ import json
 import re
 
 import pytest
-from acts import LEDGER, Journal, assert_refused, gone, grants_of, obtain, sudo, timed, until
+from acts import LEDGER, Journal, assert_refused, gone, grants_of, obtain, sudo, until
 from lab import Lab
+from timing import timed
 
 REPORT_SELF = "id -u; id -G; umask; ls /proc/self/fd; env | sort"
 
@@ -276,7 +277,7 @@ def test_hostile_text_is_one_harmless_record(clean: Lab) -> None:
 def test_odd_and_long_arguments_are_refused_in_time(clean: Lab, argument: str) -> None:
     """Bytes that are not UTF-8 and long arguments: refused, without a crash or a hang."""
     obtain(clean, "talker")
-    done, seconds = timed(clean, "sudo", "true", argument)
+    done, seconds = timed(clean, "sudo", "true", argument, user="alice")
     assert done.returncode != 0
     assert seconds < 5
     assert "Traceback" not in done.stderr

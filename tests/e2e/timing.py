@@ -19,9 +19,15 @@ def first(host: Lab, *argv: str, user: str | None = None, timeout: float = 120, 
     return host.run(*FIRST, GUEST_LOGIN, user or "-", "plain", *argv, timeout=timeout, check=check)
 
 
-def timed(host: Lab, *argv: str, user: str | None = None, timeout: float = 120) -> tuple[Done, float]:
-    """The same, and the seconds that `argv` took, without what it takes to get onto the host and into a session there."""
-    done = first(host, "bash", "-c", _TIMED, "timed", *argv, user=user, timeout=timeout)
+def timed(
+    host: Lab, *argv: str, user: str | None = None, timeout: float = 120, ahead: bool = True
+) -> tuple[Done, float]:
+    """The same, and the seconds that `argv` took, without what it takes to get onto the host and into a session there.
+
+    Not `ahead`: in its turn, where what others do to it is the question.
+    """
+    run = first if ahead else Lab.run
+    done = run(host, "bash", "-c", _TIMED, "timed", *argv, user=user, timeout=timeout)
     words, _, seconds = done.stderr.removesuffix("\n").rpartition("\n")
     return Done([*argv], done.returncode, done.stdout, words), float(seconds)
 
