@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,10 +16,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from compare import DATA, compile_probe, furnish
-from lab import Lab
+from lab import UNTIL, Lab
 
 SUITES = os.environ.get("JITSUDO_TEST_SUITES", "").split()
-ROLES_LAST = timedelta(days=300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +48,8 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             furnish(stock, probe)
             furnish(jitsudo, probe)
             stock.put("/etc/sudoers.d/compat", (DATA / "sudoers").read_text(), mode=0o440)
-            until = (datetime.now(UTC) + ROLES_LAST).date().isoformat()
             jitsudo.run("sh", "-c", "rm -f /etc/jitsudo/policy.d/*", check=True)
-            jitsudo.put("/etc/jitsudo/policy.d/compat.yaml", (DATA / "policy.yaml").read_text().replace("UNTIL", until))
+            jitsudo.put("/etc/jitsudo/policy.d/compat.yaml", (DATA / "policy.yaml").read_text().replace("UNTIL", UNTIL))
             jitsudo.put("/etc/jitsudo/grammars.d/compat.yaml", (DATA / "grammar.yaml").read_text())
             jitsudo.run("jitsudo", "policy", "reload", check=True)
             yield Pair(stock, jitsudo)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pexpect
@@ -13,6 +14,7 @@ FRONT_END = os.environ.get("JITSUDO_FRONT_END") or "python"  # which plugin asks
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "lab"
 UP_SECONDS = 900  # the first boot of a suite builds its root file system
 DOWN_SECONDS = 120
+UNTIL = (datetime.now(UTC) + timedelta(days=300)).date().isoformat()  # for standing roles, whenever the tests run
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -234,8 +235,8 @@ def test_a_revoked_standing_grant_stays_revoked(clean: Lab) -> None:
         restart_daemon(clean)
         assert_refused(sudo(clean, "-n", "true", user="agent"), "holds no grant")
     finally:
-        policy = "/etc/jitsudo/policy.d/web.yaml"
-        clean.run("sed", "-i", "s/until: 2027-12-01/until: 2027-12-02/", policy, check=True)
+        policy, tomorrow = "/etc/jitsudo/policy.d/web.yaml", (datetime.now(UTC) + timedelta(days=1)).date()
+        clean.run("sed", "-i", f"s/until: .*/until: {tomorrow}/", policy, check=True)
         clean.run("jitsudo", "policy", "reload", check=True)
     assert sudo(clean, "-n", "true", user="agent").returncode == 0
 

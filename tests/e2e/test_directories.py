@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from acts import Journal, extra_policy, obtain, restart_daemon, until
-from lab import Lab
+from lab import UNTIL, Lab
 from timing import hasten_daemon, timed
 
 MODULE = Path(__file__).resolve().parents[1] / "nss"
@@ -26,18 +26,18 @@ roles:
     description: Whoever the directory says is on call
     who: ["group:oncall"]
     request: none
-    until: 2027-12-01
+    until: UNTIL
     authenticate: never
     allow: [{command: /usr/bin/true}]
   local:
     description: Whoever is in the host's own group
     who: ["group:web"]
     request: none
-    until: 2027-12-01
+    until: UNTIL
     authenticate: never
     run_as: {users: [root, dora]}
     allow: [{command: /usr/bin/id, options: {"-u": flag, "-n": flag, "-G": flag}}, {command: /usr/bin/true}]
-"""
+""".replace("UNTIL", UNTIL)
 
 # NAME UID ENTRY; NAME GID ENTRY
 USERS = "dora 3000 dora:*:3000:3000:Dora:/home/dora:/bin/bash"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pexpect
 import pytest
 from acts import END, LEDGER, Journal, assert_refused, extra_policy, gone, held, sudo, until
-from lab import Lab
+from lab import UNTIL, Lab
 
 FOLDER = "/srv/edits"
 POLICY = f"""
@@ -19,7 +19,7 @@ roles:
     description: Edit, some of it with a check
     who: ["user:alice"]
     request: none
-    until: 2027-06-30
+    until: {UNTIL}
     authenticate: never
     allow:
       - edit: [{{path: {{under: {FOLDER}/plain}}}}]

@@ -23,7 +23,7 @@ from acts import (
     sudo,
     until,
 )
-from lab import Lab
+from lab import UNTIL, Lab
 
 DAEMON, AUTH = "jitsudod.service", "jitsudo-auth@.service"
 UNITS = "/usr/lib/systemd/system"
@@ -58,10 +58,10 @@ roles:
     who: ["user:alice"]
     authenticate: never
     request: none
-    until: 2027-06-30
+    until: UNTIL
     when: {source: [192.0.2.0/24]}
     allow: [{command: /usr/bin/uptime}]
-"""
+""".replace("UNTIL", UNTIL)
 
 
 @pytest.fixture(scope="module")

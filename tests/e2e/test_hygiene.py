@@ -7,7 +7,6 @@ import random
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 
 import pexpect
 import pytest
@@ -23,11 +22,10 @@ from acts import (
     stopped_before_it_runs,
     until,
 )
-from lab import FRONT_END, Lab
+from lab import FRONT_END, UNTIL, Lab
 from timing import timed
 
 SOON = 30  # seconds for what is not to hang, on a busy machine
-UNTIL = (datetime.now(UTC) + timedelta(days=300)).date().isoformat()
 POLICY = f"""
 version: 1
 roles:

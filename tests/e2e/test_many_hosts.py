@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 from acts import POLICY, until
-from lab import SCRIPT, Lab
+from lab import SCRIPT, UNTIL, Lab
 
 SUITES = os.environ.get("JITSUDO_TEST_SUITES", "").split()
 TREE = SCRIPT.parents[1]
@@ -57,7 +57,7 @@ roles:
     description: Ansible's plays
     who: ["user:agent"]
     request: none
-    until: 2027-06-30
+    until: UNTIL
     authenticate: never
     root_equivalent: true
     allow:
@@ -66,7 +66,7 @@ roles:
         operands: [any]
     tests:
       - {run: "sh -c id", expect: allow}
-"""
+""".replace("UNTIL", UNTIL)
 STAGING = """version: 1
 
 roles:
@@ -75,10 +75,10 @@ roles:
     who: ["user:alice"]
     hosts: {labels: {env: [staging]}}
     request: none
-    until: 2027-06-30
+    until: UNTIL
     authenticate: never
     allow: [{command: /usr/bin/true}]
-"""
+""".replace("UNTIL", UNTIL)
 
 
 @dataclass(frozen=True, slots=True)

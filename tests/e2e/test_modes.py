@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import pexpect
 import pytest
 from acts import Journal, assert_refused, extra_policy, sudo
-from lab import Lab
+from lab import UNTIL, Lab
 
 TERMS = """
     who: ["user:alice"]
     request: none
-    until: 2027-06-30
+    until: UNTIL
     authenticate: never
-"""
+""".replace("UNTIL", UNTIL)
 PLAIN = f"""
 version: 1
 roles:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 from acts import PATIENCE, Journal, extra_policy, gone, kill_daemon, restart_daemon, until
-from lab import Lab
+from lab import UNTIL, Lab
 
 POLICY = """
 version: 1
@@ -25,7 +25,7 @@ roles:
     description: From the near network
     who: ["user:alice"]
     request: none
-    until: 2027-12-01
+    until: UNTIL
     authenticate: never
     when: {source: [192.0.2.0/24, "2001:db8::/64"]}
     allow: [{command: /usr/bin/true}]
@@ -47,11 +47,11 @@ roles:
     description: At the machine itself
     who: ["user:alice"]
     request: none
-    until: 2027-12-01
+    until: UNTIL
     authenticate: never
     when: {source: [local]}
     allow: [{command: /usr/bin/id}]
-"""
+""".replace("UNTIL", UNTIL)
 
 NETWORK = """
 ip netns add far && ip link add near0 type veth peer name far0 && ip link set far0 netns far

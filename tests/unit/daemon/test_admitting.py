@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +40,16 @@ roles:
     description: Log in
     who: ["user:daemon"]
     request: none
-    until: 2027-11-01
+    until: UNTIL
     access: [{services: [sshd]}]
   from-here:
     description: Log in at the console
     who: ["user:bin"]
     request: none
-    until: 2027-11-01
+    until: UNTIL
     when: {source: [local]}
     access: [{services: [login]}]
-"""
+""".replace("UNTIL", (datetime.now(UTC) + timedelta(days=300)).date().isoformat())
 
 
 Call = tuple[str, dict[str, Any], list[str]]
