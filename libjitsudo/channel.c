@@ -46,14 +46,17 @@ enum jitsudo_status jitsudo_wait_anew(struct jitsudo *client, bool whole, struct
     return JITSUDO_OK;
 }
 
-/* Not past the deadline, and not told to give up. */
-static enum jitsudo_status still_waiting(struct jitsudo *client, struct jitsudo_fault *fault)
+/* Not told to give up, and what time it is. */
+static enum jitsudo_status may_go_on(struct jitsudo *client, long long *now, struct jitsudo_fault *fault)
 {
     if (client->options.tick != NULL && client->options.tick(client->options.context))
         return jitsudo_fail(fault, JITSUDO_INTERRUPTED, "interrupted");
-    long long now = jitsudo_now();
-    if (now < 0)
-        return no_clock(fault);
+    *now = jitsudo_now();
+    return *now < 0 ? no_clock(fault) : JITSUDO_OK;
+}
+
+static enum jitsudo_status in_time(struct jitsudo *client, long long now, struct jitsudo_fault *fault)
+{
     if (now >= client->deadline)
         return silent(client, fault);
     if (client->options.patience_ms != 0 && now >= client->limit)
@@ -76,8 +79,11 @@ static enum jitsudo_status wait_a_tick(const struct jitsudo *client, short event
 
 enum jitsudo_status jitsudo_wait(struct jitsudo *client, short events, struct jitsudo_fault *fault)
 {
+    long long now = 0;
     enum jitsudo_status status = wait_a_tick(client, events, fault);
-    return status == JITSUDO_OK ? still_waiting(client, fault) : status;
+    if (status == JITSUDO_OK)
+        status = may_go_on(client, &now, fault);
+    return status == JITSUDO_OK ? in_time(client, now, fault) : status;
 }
 
 static enum jitsudo_status gone(struct jitsudo_fault *fault)
@@ -205,10 +211,12 @@ enum jitsudo_status jitsudo_receive(struct jitsudo *client, size_t *size, struct
             return late;
         searched = client->held;
         /* Before it looks: what has come by then is in time, however long this process itself was kept from looking. */
-        late = still_waiting(client, fault);
-        if (late == JITSUDO_INTERRUPTED)
-            return late;
-        enum jitsudo_status status = read_more(client, fault);
+        long long now = 0;
+        enum jitsudo_status status = may_go_on(client, &now, fault);
+        if (status != JITSUDO_OK)
+            return status;
+        late = in_time(client, now, fault);
+        status = read_more(client, fault);
         if (status != JITSUDO_OK)
             return status;
     }
