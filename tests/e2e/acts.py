@@ -223,11 +223,18 @@ class Journal:
         last = host.run("python3", "-I", "-c", _SHOW, "-n", "1", check=True).stdout
         return cls(host, json.loads(last)["__CURSOR"])
 
-    def events(self) -> list[Event]:
-        """All on record, in the journal's order; only the daemon's own, since any local user can write what looks like it."""
+    def _entries(self, wanted: dict[str, str]) -> list[Event]:
         # Filtered here: with matches, journalctl of systemd 252 leaves out the first entry after the cursor.
         done = self.host.run("python3", "-I", "-c", _SHOW, f"--after-cursor={self.cursor}", check=True)
-        return [e for e in map(json.loads, done.stdout.splitlines()) if OURS.items() <= e.items()]
+        return [e for e in map(json.loads, done.stdout.splitlines()) if wanted.items() <= e.items()]
+
+    def events(self) -> list[Event]:
+        """All on record, in the journal's order; only the daemon's own, since any local user can write what looks like it."""
+        return self._entries(OURS)
+
+    def logged_by(self, program: str, **fields: str) -> list[str]:
+        """What a program has logged by now."""
+        return [str(entry["MESSAGE"]) for entry in self._entries({"SYSLOG_IDENTIFIER": program, **fields})]
 
     def find(self, event: str, **fields: str | None) -> list[Event]:
         """The events of this type whose JITSUDO_ fields have these values; None: the field is absent."""

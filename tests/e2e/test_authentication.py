@@ -479,8 +479,7 @@ def test_the_session_is_opened_and_closed_for_the_target(asked: Lab) -> None:
         journal.expect("session.ended")
 
     def logged() -> list[str]:
-        lines = asked.run("journalctl", "-q", "-o", "cat", "-t", "sudo", f"--after-cursor={journal.cursor}").stdout.splitlines()
-        return [line.partition(" by ")[0] for line in lines if "pam_unix" in line]
+        return [line.partition(" by ")[0] for line in journal.logged_by("sudo") if "pam_unix" in line]
 
     until(lambda: len(logged()) >= 2, "both are in the log")
     assert logged() == [

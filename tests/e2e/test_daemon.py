@@ -61,8 +61,7 @@ def test_a_daemon_that_is_stopped_stops_people_and_not_root(clean: Lab) -> None:
         assert (done.returncode, done.stdout) == (5, "")
         assert "systemctl status jitsudod" in done.stderr
         words = "root ran '/usr/bin/id -un' as postgres without a decision"
-        logged = ("journalctl", "-q", "-t", "jitsudo", "_UID=0", f"--after-cursor={journal.cursor}")
-        until(lambda: words in clean.run(*logged).stdout, "it is logged")
+        until(lambda: words in " ".join(journal.logged_by("jitsudo", _UID="0")), "it is logged")
     finally:
         clean.run("systemctl", "start", *UNITS, check=True)
     assert sudo(clean, "true").returncode == 0
